@@ -34,6 +34,7 @@ def main(*before: str) -> int:
         code = cli.main(sys.argv[1:])
     finally:
         signals.ignored()
+    gc.freeze()  # and is not looked through at the end either
     return _left(code) if code == OutOfMemoryError.exit_code else code
 
 

@@ -12,7 +12,6 @@ from cyclopts import Group, Parameter
 
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.reports import kernels as kernel_summary
-from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.reports.trace import NAMES
 from perfkit.analysis.time import breakdown
 from perfkit.analysis.time.account import Selection
@@ -236,19 +235,20 @@ def execute(
         return 0
     inputs = inputs_of(paths)
     files = _of_one_job(inputs, options.table)
-    if files and set(options.table) <= set(recordings_report.NAMES):
-        if plots:
-            raise UsageError(_ONE_SOURCE)
-        options.refuse_exports()
+    if files:
+        from perfkit.analysis.reports import recordings as recordings_report
         from perfkit.commands.inputs import jobs
 
-        folder = None if others else Path(first)
-        read = partial(traces.load, use_cache=not options.no_cache)
-        made = jobs.recordings_of(folder, files, view, read=read)
-        chosen = show.chosen([made], options.table, "here", (), recordings_report.NAMES)
-        show.write(chosen, options.format, top=options.top)
-        return 0
-    if files:
+        if set(options.table) <= set(recordings_report.NAMES):
+            if plots:
+                raise UsageError(_ONE_SOURCE)
+            options.refuse_exports()
+            folder = None if others else Path(first)
+            read = partial(traces.load, use_cache=not options.no_cache)
+            made = jobs.recordings_of(folder, files, view, read=read)
+            chosen = show.chosen([made], options.table, "here", (), recordings_report.NAMES)
+            show.write(chosen, options.format, top=options.top)
+            return 0
         paths, inputs = tuple(str(file.path) for file in files), [TraceFile(file.path) for file in files]
     if len(paths) > 1 and options.format in show.FORMS and show.FORMS[options.format].holds_one_table:
         raise UsageError(f"--format {options.format} can hold only one table: name one path, or choose another format")

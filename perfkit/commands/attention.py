@@ -36,6 +36,7 @@ from perfkit.render.writers import EXTENSIONS
 from perfkit.schema import record, units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.schema.page.pictures import OF_ATTENTION
 from perfkit.schema.parts.attention import (
     COMPILED,
@@ -49,7 +50,7 @@ from perfkit.schema.parts.attention import (
 )  # fmt: skip
 from perfkit.schema.parts.checks import SIZE_LIMIT
 from perfkit.schema.parts.step import Precision
-from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 
 _GRID = Parameter(group=Group("Grid", sort_key=1))

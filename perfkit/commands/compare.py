@@ -53,8 +53,9 @@ from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
 from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.schema.page.pictures import OF_COMPARISONS
-from perfkit.schema.record import RECORD_FILE, artifact
+from perfkit.schema.record import artifact
 from perfkit.schema.report import Report
 from perfkit.trace import foreign
 

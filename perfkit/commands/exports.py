@@ -12,14 +12,15 @@ from perfkit.commands.console import progress
 from perfkit.commands.console.progress import tell
 from perfkit.errors import UsageError
 from perfkit.render import files
-from perfkit.schema.page.pictures import Picture
-from perfkit.schema.record import RECORD_FILE, RunRecord
-from perfkit.schema.report import Report
-from perfkit.schema.sweep import SweepRow
+from perfkit.schema.own_files import RECORD_FILE
 
 if TYPE_CHECKING:
     from perfkit.analysis.reports.page.pictures import Plot
     from perfkit.analysis.time.account import Account
+    from perfkit.schema.page.pictures import Picture
+    from perfkit.schema.record import RunRecord
+    from perfkit.schema.report import Report
+    from perfkit.schema.sweep import SweepRow
     from perfkit.trace.columns import Trace
     from perfkit.trace.detail_columns import Details
 
@@ -107,6 +108,7 @@ class TensorBoard:
             from perfkit.analysis.reports.page import pictures
             from perfkit.analysis.reports.sweep import varied
             from perfkit.export.tensorboard import runs
+            from perfkit.schema.record import RunRecord
 
         try:
             self._folder.mkdir(parents=True, exist_ok=True)

@@ -14,7 +14,8 @@ from perfkit.commands.console.show import Format
 from perfkit.commands.inputs import completing
 from perfkit.errors import UsageError
 from perfkit.schema import record
-from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.own_files import RECORD_FILE
+from perfkit.schema.record import RunRecord
 
 _FOLDER = Parameter(help="A folder with folders of runs in it, at any depth.", completer=completing.paths)
 _TABLE = Parameter(consume_multiple=(1, None), completer=completing.names((*history.NAMES, "findings")))

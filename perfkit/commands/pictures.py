@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
 from cyclopts import Parameter
 
 from perfkit.commands.console import plots
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 _Source = TypeVar("_Source")
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """One picture."""
 
     name: str
@@ -37,8 +36,7 @@ class Wanted:
     """The file was named, so that nobody must be told where it is."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Offer:
+class _Offer(msgspec.Struct, frozen=True):
     """A picture that can be drawn here."""
 
     name: str

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, TypeAlias
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import traces
 from perfkit.commands.inputs.paths import RunFolder
-from perfkit.schema import record as records
-from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.recording import Tool
 
@@ -20,6 +18,7 @@ if TYPE_CHECKING:
     from perfkit.analysis.memory.recorded.account import MemoryAccount
     from perfkit.analysis.time.account import Account
     from perfkit.analysis.time.trace_table import TraceTable, View
+    from perfkit.schema.record import RunRecord
 
 Also: TypeAlias = "Callable[[Account, Report], None]"
 """What else is done with a trace's account and report."""
@@ -70,6 +69,7 @@ def of_run(
     """
     from perfkit.analysis.reports import overhead
     from perfkit.analysis.reports import run as run_report
+    from perfkit.schema import record as records
 
     yield run_report.report(saved)
     for one in records.plains(saved, folder):
@@ -95,5 +95,6 @@ def of_run(
 def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:
     """The view with the clock that a run's device had."""
     from perfkit.analysis.costs.roofline.clock import clock_mhz
+    from perfkit.schema import record as records
 
     return replace(view, mhz=clock_mhz(saved, *records.plains(saved, folder)))

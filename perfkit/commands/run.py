@@ -41,6 +41,7 @@ from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point
 from perfkit.schema.config import RunConfig
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.schema.page.pictures import OF_RUNS, OF_TRACES, names_of
 from perfkit.schema.parts.measurement import Switch
 from perfkit.schema.record import RunRecord
@@ -207,7 +208,7 @@ def execute(
                 print(line)
         plots.draw()
     except KeyboardInterrupt as error:
-        saved = f"; what was measured is saved in {folder}" if any(folder.rglob(records.RECORD_FILE)) else ""
+        saved = f"; what was measured is saved in {folder}" if any(folder.rglob(RECORD_FILE)) else ""
         raise InterruptedRunError(signals.by(error), saved or "; nothing was measured") from error
     except records.UnsavedError as error:
         _show_unsaved(error.record, options, doing)

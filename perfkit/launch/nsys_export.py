@@ -15,6 +15,8 @@ from perfkit.schema.progress import Progress
 
 REPORT_MAGIC = b"NVIDIA Tegra Profiler Report"
 """First bytes of a .nsys-rep (and of the older .qdrep)."""
+SQLITE_MAGIC = b"SQLite format 3\0"
+"""First bytes of what is exported."""
 
 _LIMIT_S = 3600
 _POLL_S = 0.2

@@ -21,7 +21,8 @@ from perfkit.launch import keeper
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished, Outcome
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.own_files import RECORD_FILE
+from perfkit.schema.record import RunRecord
 
 _TAIL_BYTES = 4000
 _KEEPER_S = 20.0

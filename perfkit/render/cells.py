@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pandas as pd
 
 from perfkit.schema import units
@@ -32,8 +32,7 @@ _MAX_DECIMALS = 3
 _LONGEST_WHOLE_PART = 1e4  # a smaller unit than the largest value's own is taken only below this
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
+class _Scale(msgspec.Struct, frozen=True):
     """How a column's numbers are written: value / divisor with fixed decimals, then the sign."""
 
     divisor: float
@@ -85,8 +84,7 @@ def quantities(column: Column, series: pd.Series[Any]) -> list[str]:
     return [written.rjust(width) for written in texts]
 
 
-@dataclass(frozen=True, slots=True)
-class Numbers:
+class Numbers(msgspec.Struct, frozen=True):
     """A column of numbers for a writer that formats them itself."""
 
     heading: str

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from perfkit.schema.report import Report
     from perfkit.schema.table import Table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Medium:
+class Medium(msgspec.Struct, frozen=True, kw_only=True):
     """Where a document goes, as far as it makes a difference; by default into a file of its own."""
 
     top: int | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
+import msgspec
 import pandas as pd
 
 from perfkit.render import findings as sentences
@@ -26,8 +26,7 @@ _NARROWEST = 40
 _COST, _SHARE = Column("cost_ns", "ns", "time"), Column("share", "1", "share")
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """A finding about what to change."""
 
     cost: str
@@ -39,8 +38,7 @@ class Change:
     """What to try; empty where there is nothing, or one before it says the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(msgspec.Struct, frozen=True):
     """Sentences in the order of reading."""
 
     about: tuple[str, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from perfkit.render import markdown
 from perfkit.render.csv import csv
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from perfkit.schema.table import Table, Viewer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Writer:
+class Writer(msgspec.Struct, frozen=True, kw_only=True):
     """A format."""
 
     extension: str

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 import statistics
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -31,8 +30,7 @@ GeForce cards do at twice the rate. tf32 is fp32 inputs on tensor cores."""
 _Positive = Annotated[float, msgspec.Meta(gt=0)]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True, kw_only=True):
     """One operation, timed several times."""
 
     size: int
@@ -57,8 +55,7 @@ class Timing:
         return statistics.stdev(self.samples_s) / statistics.fmean(self.samples_s)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ceilings:
+class Ceilings(msgspec.Struct, frozen=True, kw_only=True):
     """The fastest that matrix products and copies ran on a device."""
 
     device: str
@@ -77,7 +74,7 @@ class Ceilings:
     """Local time with offset, ISO 8601."""
     matmul: dict[Precision, Timing]
     copy: Timing
-    skipped: dict[Precision, str] = field(default_factory=dict)
+    skipped: dict[Precision, str] = msgspec.field(default_factory=dict)
     """Precisions that were not measured, and why."""
     kind: Literal["perfkit.ceilings"] = "perfkit.ceilings"
     format_version: int = FORMAT_VERSION

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 Sure = Literal["measured", "derived", "guessed"]
 """measured: read off the recording; derived: computed from it by a rule or a model; guessed: likely, not certain."""
 Topic = Literal[
@@ -18,8 +20,7 @@ _VERDICT = 1
 _ENDS = {"first": 0, "last": 5}
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A kind of finding. Each is defined beside the only function that uses it, which makes its findings."""
 
     id: str
@@ -53,18 +54,22 @@ TRACE_TOTALS = Rule(
     "trace-totals", "trace", "how long a step takes, how busy the device is in it, and why it is idle", read="first"
 )
 """A trace that has it was judged by the rules about performance."""
+OVER_CAPACITY = Rule(
+    "over-capacity",
+    "performance",
+    "the step needs more memory than the GPU has, and runs nevertheless: it spills into the system's memory",
+)
+"""Of a run by its record, and of its trace by the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(msgspec.Struct, frozen=True):
     """A row of the report's tables: the table, and the values by which the row is found in it."""
 
     table: str
     key: Mapping[str, str | int]
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """Time at stake, and its share of the whole; None where it is not known, or where the finding is not about time."""
 
     ns: int | None = None

@@ -1,10 +1,13 @@
-"""Files that a perfkit file names: they are opened only if they are in its folder, wherever that was copied."""
+"""Files in a run's folder: its record, and those that it names, which are opened only if they are in that folder."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from perfkit.errors import UsageError
+
+RECORD_FILE = "record.json"
+"""The record of a run, in the folder of its own."""
 
 _SHOWN = 80
 """Characters of a path that a message shows."""

@@ -18,8 +18,7 @@ KEY = "provenance"
 """Its place in perfkit's metadata."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelCall:
+class KernelCall(msgspec.Struct, frozen=True):
     """One kernel call in the code Inductor generated."""
 
     kernel: str
@@ -28,8 +27,7 @@ class KernelCall:
     """The modules whose operations the kernel does, each once; empty where Inductor cannot tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledGraph:
+class CompiledGraph(msgspec.Struct, frozen=True):
     """One compiled FX graph: its kernel calls, in the order of the code."""
 
     backward: bool

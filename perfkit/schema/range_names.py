@@ -32,8 +32,9 @@ called `measure` is written `module::measure`.)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+import msgspec
 
 NVTX_DOMAIN = "perfkit"
 STEP_PHASES = ("zero_grad", "forward", "loss", "backward", "optimizer")
@@ -57,8 +58,7 @@ _PLACE: dict[Kind, str] = {"measure": "", "step": "step", "warmup": "step", "pha
 """In a stamp; any other kind is a place inside a phase."""
 
 
-@dataclass(frozen=True, slots=True)
-class RangeName:
+class RangeName(msgspec.Struct, frozen=True):
     """A parsed name: what kind of range it is, and its label (a module path, a phase, a step number, or nothing)."""
 
     kind: Kind

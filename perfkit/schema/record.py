@@ -20,13 +20,12 @@ from perfkit import signals
 from perfkit.errors import UsageError
 from perfkit.schema import limits
 from perfkit.schema.config import RunConfig, nested
-from perfkit.schema.own_files import inside
+from perfkit.schema.own_files import RECORD_FILE, inside
 from perfkit.schema.probes import GpuSample, Probing, StepProbes, Window
 
 FORMAT_VERSION = 3
 _FIRST_NESTED = 3
 """The format whose configuration has parts."""
-RECORD_FILE = "record.json"
 
 Status = Literal["ok", "oom", "interrupted"]
 EndedBy = Literal["measure-steps", "target-ci", "max-time", "max-steps"]

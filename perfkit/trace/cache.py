@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import IO, Any
 
+import msgspec
 import platformdirs
 import pyarrow as pa
 
@@ -38,8 +39,7 @@ _NOTE_BYTES = 200
 _CHUNK = 2**20
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Key:
+class Key(msgspec.Struct, frozen=True):
     """Identifies the entry of a file."""
 
     digest: str

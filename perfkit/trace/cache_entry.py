@@ -18,7 +18,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from perfkit.trace.columns import (
     MISSING,
@@ -46,14 +45,12 @@ class DamagedError(Exception):
     """These bytes are not a complete entry of this key."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(msgspec.Struct, frozen=True):
     rows: int
     bytes: int
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(msgspec.Struct, frozen=True):
     """Everything in a Trace except the columns, the key of the entry, and the sizes of the parts that follow."""
 
     key: str
@@ -87,6 +84,8 @@ def encode(key: str, trace: Trace) -> list[Any]:
 
 
 def _parquet(columns: Any) -> bytes:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - costs 15 ms, and small files have no entry
+
     table = pa.table({field.name: getattr(columns, field.name) for field in dataclasses.fields(columns)})
     # Delta encoding, then lz4, in one row group: this takes a tenth of the plain size and is the fastest to read.
     differences = {column.name: "DELTA_BINARY_PACKED" for column in table.schema if column.type.bit_width > 8}
@@ -143,6 +142,8 @@ def _columns(head: _Head, blocks: memoryview) -> dict[str, Any]:
 
 
 def _read(block: memoryview, kind: Any, rows: int) -> Any:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - as in _parquet
+
     wanted = pa.schema(
         [(field.name, pa.from_numpy_dtype(column_dtype(field.name))) for field in dataclasses.fields(kind)]
     )

@@ -9,6 +9,7 @@ from enum import Enum, IntEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -217,8 +218,7 @@ class Content(Enum):
     """Kernels only, enough for their names and times: the least work and memory."""
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """The file that a trace was read from; `trace.details` reads more of it on request."""
 
     path: Path

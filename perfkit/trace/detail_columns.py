@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,8 +20,7 @@ Operand: TypeAlias = Sizes | tuple[Sizes, ...]
 """The entry of one argument; for a list of tensors, the entries of all its tensors."""
 
 
-@dataclass(frozen=True, slots=True)
-class Operands:
+class Operands(msgspec.Struct, frozen=True):
     """The arguments of operators: one row for each row of Trace.host.
 
     Calls repeat, so each column has, for each row, an index into the distinct values; MISSING where the file has no
@@ -48,8 +48,7 @@ class Operands:
         return len(self.shapes)
 
 
-@dataclass(frozen=True, slots=True)
-class Calls:
+class Calls(msgspec.Struct, frozen=True):
     """What calls into the driver say of their work: one row for each row of Trace.host."""
 
     kernel: Int32s
@@ -61,8 +60,7 @@ class Calls:
         return len(self.kernel)
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchGeometry:
+class LaunchGeometry(msgspec.Struct, frozen=True):
     """Launch parameters of kernels: one row for each row of Trace.device. MISSING where the file has no value."""
 
     grid: Int32s

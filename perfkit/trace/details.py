@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from typing import IO
 
 from perfkit.errors import UsageError
-from perfkit.launch.nsys_export import exported
+from perfkit.launch.nsys_export import SQLITE_MAGIC, exported
 from perfkit.schema.progress import Progress
 from perfkit.trace.byte_stream import StreamFacts, unpacked
 from perfkit.trace.chrome.details import read_chrome_details
 from perfkit.trace.columns import Origin, Trace
 from perfkit.trace.detail_columns import Details, changed, no_calls, no_counters, no_memory_events, no_operands
-from perfkit.trace.nsys.geometry import read_geometry
-from perfkit.trace.nsys.tables import SQLITE_MAGIC
 from perfkit.trace.recording import Tool
 
 
@@ -60,6 +58,8 @@ def _check(file: IO[bytes], trace: Trace, origin: Origin) -> None:
 
 
 def _of_nsys(file: IO[bytes], trace: Trace, origin: Origin, progress: Progress | None) -> Details:
+    from perfkit.trace.nsys.geometry import read_geometry  # noqa: PLC0415 - see load._read_nsys
+
     if file.read(len(SQLITE_MAGIC)) == SQLITE_MAGIC:
         geometry = read_geometry(origin.path, trace, progress)
     else:

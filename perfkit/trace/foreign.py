@@ -11,8 +11,9 @@ import io
 import re
 import shlex
 import tarfile
-from dataclasses import dataclass
 from pathlib import PurePath
+
+import msgspec
 
 from perfkit.errors import UsageError
 
@@ -26,8 +27,7 @@ _RECORD = "for operators and kernels, record with torch.profiler or nsys profile
 _OWN_WRITER = "pass the file that torch.profiler wrote (.json, .json.gz)"
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """A kind of file that is no trace."""
 
     what: str

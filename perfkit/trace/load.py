@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from perfkit.errors import UsageError
-from perfkit.launch.nsys_export import REPORT_MAGIC, exported, is_fresh
+from perfkit.launch.nsys_export import REPORT_MAGIC, SQLITE_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
 from perfkit.schema.own_files import inside
 from perfkit.schema.progress import Progress
@@ -24,8 +24,6 @@ from perfkit.trace.chrome import workers
 from perfkit.trace.chrome.reader import read_chrome_json
 from perfkit.trace.chrome.workers import DoubtfulError
 from perfkit.trace.columns import Content, Origin, Trace
-from perfkit.trace.nsys.reader import read_nsys
-from perfkit.trace.nsys.tables import SQLITE_MAGIC
 from perfkit.trace.recording import OwnNotes
 
 _TRACE_NAMES = ("*.pt.trace.json", "*.pt.trace.json.gz", "*.nsys-rep", "*.qdrep", "*.sqlite")
@@ -159,12 +157,15 @@ def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, conten
         return None
     magic = file.read(len(REPORT_MAGIC))
     file.seek(0)
-    if magic.startswith(SQLITE_MAGIC):
+    is_export = magic.startswith(SQLITE_MAGIC)
+    if not magic or not (is_export or magic == REPORT_MAGIC or path.suffix in _REPORTS):  # reports may begin anew
+        return None
+    from perfkit.trace.nsys.reader import read_nsys  # noqa: PLC0415 - costs 15 ms, and most files are Chrome traces
+
+    if is_export:
         return _with_age(read_nsys(path, shown(path), progress, content=content), path)
-    if magic and (magic == REPORT_MAGIC or path.suffix in _REPORTS):  # nsys may change how reports begin
-        with exported(path, shown(path), progress) as database:
-            return read_nsys(database, shown(path), progress, content=content)
-    return None
+    with exported(path, shown(path), progress) as database:
+        return read_nsys(database, shown(path), progress, content=content)
 
 
 def _with_age(trace: Trace, export: Path) -> Trace:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import astuple, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
 import msgspec
@@ -55,11 +55,10 @@ def _message(value: Any) -> Message | None:
 
 def operands_of(trace: Trace) -> Operands:
     """The arguments of each host range. Each different text is decoded once."""
-    texts = [astuple(arguments) for arguments in trace.arguments]
     columns: dict[str, Any] = {}
-    for place, (name, parse) in enumerate(_PARSERS.items()):
+    for name, parse in _PARSERS.items():
         values: dict[Any, int] = {}
-        parsed = [parse(_decoded(text[place])) for text in texts]
+        parsed = [parse(_decoded(getattr(arguments, name))) for arguments in trace.arguments]
         codes = [MISSING if value is None else values.setdefault(value, len(values)) for value in parsed]
         columns[name] = np.array([*codes, MISSING], np.int32)[trace.host.arguments]  # MISSING is the last
         columns[f"all_{name}"] = tuple(values)

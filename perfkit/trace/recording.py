@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 from perfkit.schema.provenance import Provenance
 
@@ -93,8 +95,7 @@ class Device:
     """The memory bandwidth, as the driver reports it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
+class Cpu(msgspec.Struct, frozen=True):
     """The CPU that a program ran on."""
 
     model: str
@@ -102,11 +103,10 @@ class Cpu:
     """PyTorch's threads."""
 
 
-@dataclass(frozen=True, slots=True)
-class OwnNotes:
+class OwnNotes(msgspec.Struct, frozen=True):
     """What perfkit's recorder noted about the run."""
 
-    modules: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, str] = msgspec.field(default_factory=dict)
     """The model's tree, module path -> class, in the order of `named_modules()`; empty where it was not noted."""
     provenance: Provenance | None = None
     """The origin of compiled kernels, if the run was asked for it."""
@@ -114,8 +114,7 @@ class OwnNotes:
     """What the run was on; None of a run on a GPU, and of older files."""
 
 
-@dataclass(frozen=True, slots=True)
-class WholeGraphs:
+class WholeGraphs(msgspec.Struct, frozen=True):
     """Launches of CUDA graphs that nsys recorded without their kernels, which are therefore in no column."""
 
     count: int

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from perfkit.launch import journal
 from perfkit.schema import record
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.schema.record import RunRecord
 
 STEPS, FEW, RESULTS, PROCESSES = 40, 2, 4, 4
@@ -67,7 +68,7 @@ def _processes(said: str) -> int:
 
 def runs(folder: Path) -> list[RunRecord]:
     """Records of runs, without the plain steps beside a profile."""
-    return [record.load(file) for file in folder.rglob(record.RECORD_FILE) if file.parent.name != "plain"]
+    return [record.load(file) for file in folder.rglob(RECORD_FILE) if file.parent.name != "plain"]
 
 
 def _steps(folder: Path) -> int:
@@ -134,7 +135,7 @@ def check_files(folder: Path, *, drafts: bool) -> None:
         elif path.name.endswith((".part", "unfinished.json.gz")):
             if not drafts:
                 raise Broken(f"{path} is no more than a draft")
-        elif path.name == record.RECORD_FILE:
+        elif path.name == RECORD_FILE:
             record.load(path)
         elif path.name.endswith(".json.gz"):
             json.loads(gzip.decompress(path.read_bytes()))

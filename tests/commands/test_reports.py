@@ -73,11 +73,16 @@ def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:
         pytest.param(
             "cli.main(['analyze', sys.argv[1] + '/sample_1.1.pt.trace.json.gz'])",
             "perfkit.analysis.reports.page perfkit.analysis.reports.run perfkit.analysis.reports.recorded_memory"
-            " perfkit.commands.sources perfkit.analysis.reports.sweep scipy",
+            " perfkit.analysis.reports.sweep perfkit.analysis.reports.recordings perfkit.analysis.ranks"
+            " perfkit.analysis.memory perfkit.analysis.noise perfkit.analysis.runs perfkit.commands.sources"
+            " perfkit.schema.record perfkit.schema.config perfkit.schema.sweep perfkit.schema.page.figures"
+            " perfkit.trace.nsys adbc_driver_manager pyarrow.parquet scipy",
             id="a trace",
         ),
         pytest.param(
-            "import perfkit.commands.run; list(reports.of_run(replace(record.load(folder), artifacts={}), folder))",
+            "from dataclasses import replace; import perfkit.commands.run; from perfkit.commands import reports; "
+            "from perfkit.schema import record; plain = replace(record.load(folder), artifacts={});"
+            "list(reports.of_run(plain, folder))",
             "perfkit.analysis.reports.trace perfkit.analysis.reports.page perfkit.analysis.findings.performance",
             id="a plain run",
         ),
@@ -86,9 +91,8 @@ def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:
 def test_what_is_not_shown_is_not_loaded(script: str, unneeded: str) -> None:
     """GIVEN a new process WHEN a trace alone or a run without one is reported THEN analyses of others are not loaded"""
     code = (
-        "import sys; from dataclasses import replace; from pathlib import Path; from perfkit import cli;"
-        " from perfkit.commands import reports; from perfkit.schema import record; folder = Path(sys.argv[1]);"
-        f" {script}; print(sorted(set({unneeded!r}.split()) & set(sys.modules)), file=sys.stderr)"
+        f"import sys; from pathlib import Path; from perfkit import cli; folder = Path(sys.argv[1]); {script};"
+        f" print(sorted(set({unneeded!r}.split()) & set(sys.modules)), file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", code, SAMPLE], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1] == "[]"

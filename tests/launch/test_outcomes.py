@@ -9,7 +9,7 @@ import pytest
 
 from perfkit import signals
 from perfkit.launch import processes
-from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.own_files import RECORD_FILE
 from tests import runs
 
 

@@ -7,10 +7,11 @@ Everything is a column operation over the forest of host ranges; rows of those c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from perfkit.analysis.attribution import graphs
 from perfkit.analysis.attribution.captures import Captures, Replays, joined
@@ -48,8 +49,7 @@ UNATTRIBUTED = "<unattributed>"
 COMMUNICATION = "<communication>"
 
 
-@dataclass(frozen=True, slots=True)
-class RangeAttribution:
+class RangeAttribution(msgspec.Struct, frozen=True):
     """One row a host range, in the forest's order."""
 
     phase: Ints
@@ -60,8 +60,7 @@ class RangeAttribution:
     """Something in the file says the phase; where nothing does, it is OTHER."""
 
 
-@dataclass(frozen=True, slots=True)
-class EventAttribution:
+class EventAttribution(msgspec.Struct, frozen=True):
     """One row a device event, in the trace's order."""
 
     launch: Ints
@@ -83,8 +82,7 @@ class EventAttribution:
     """On an event launched before the window: a launched one that it repeats, whose component it has; else NONE."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProfiledStep:
+class ProfiledStep(msgspec.Struct, frozen=True):
     """A profiled step."""
 
     name: str
@@ -94,8 +92,7 @@ class ProfiledStep:
     """Index of the thread that it ran on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attribution:
+class Attribution(msgspec.Struct, frozen=True):
     """Scope, phase and step of all the work in a trace."""
 
     host: HostView
@@ -116,7 +113,7 @@ class Attribution:
     """What Inductor recorded of compiled kernels; None where the run did not ask for it."""
     replays: Replays | None = None
     """How far the graphs are those of the given captures; None where none were given."""
-    naming: Naming = Naming()  # noqa: RUF009 - frozen
+    naming: Naming = Naming()
 
     def path_names(self, path: Ints, phase: Ints) -> Any:
         """Scope names for the rows of a table, the rest rows included."""

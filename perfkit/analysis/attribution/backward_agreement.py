@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution
@@ -14,8 +14,7 @@ from perfkit.analysis.attribution.scopes import ScopeSource
 _SHOWN = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(msgspec.Struct, frozen=True):
     """How far the two agree."""
 
     nodes: int

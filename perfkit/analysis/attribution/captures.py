@@ -8,10 +8,10 @@ the order of the capture, and so the k-th launch is the k-th kernel, if the name
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
@@ -36,8 +36,7 @@ _SHOWN = 80
 """Characters of a kernel's name in an error, from where two names differ."""
 
 
-@dataclass(frozen=True, slots=True)
-class Capture:
+class Capture(msgspec.Struct, frozen=True):
     """One captured graph, one entry a launch, in the order of the calls."""
 
     work: tuple[str, ...]
@@ -48,19 +47,17 @@ class Capture:
     """The phase; None where nothing says it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Captures:
+class Captures(msgspec.Struct, frozen=True):
     """The captured graphs of a trace, in the order of time, and how their scopes are spelled."""
 
     source: str
     graphs: tuple[Capture, ...]
     scope_source: ScopeSource
     qualified: bool
-    modules: Mapping[str, str] = field(default_factory=dict)
+    modules: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Replays:
+class Replays(msgspec.Struct, frozen=True):
     """How far a trace's replayed graphs are those of the captures."""
 
     source: str

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
@@ -25,8 +25,7 @@ _GRAPH = re.compile(r"## Call CompiledFxGraph (\S+) ##")
 _GRAPH_NUMBER = re.compile(r"graph_\d+_")
 
 
-@dataclass(frozen=True, slots=True)
-class Compiled:
+class Compiled(msgspec.Struct, frozen=True):
     """What runs inside compiled graphs. Rows are host ranges in the forest's order."""
 
     graph: Ints

@@ -5,9 +5,9 @@ They say where time goes, and are no scopes: what goes by them stays unattribute
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
@@ -53,8 +53,7 @@ def layers_by(source: ScopeSource) -> LayersBy:
     return LayersBy.RANGES if source is ScopeSource.ANNOTATION else LayersBy.MODULES
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(msgspec.Struct, frozen=True):
     """A label for rows without a scope."""
 
     by: LayersBy

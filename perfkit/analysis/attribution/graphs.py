@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.captures import Replays
@@ -17,8 +17,7 @@ _OF_A_LAYER = re.compile(r"(\w+\.)+\d+(\.\w+)*")
 """A qualified module name with a number in it, as in layers.0.attn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Scoped:
+class Scoped(msgspec.Struct, frozen=True):
     """Scopes of device events: path is an index into paths, NONE for none; how says where it is from (How)."""
 
     path: Ints

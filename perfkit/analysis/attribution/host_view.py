@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from perfkit.analysis.attribution import nvtx_nodes
 from perfkit.analysis.attribution.intervals import NONE, Bools, Forest, Ints, build_forest, nearest
@@ -18,8 +19,7 @@ from perfkit.trace.columns import ACROSS_THREADS, HostKind, Trace
 __all__ = ["EVALUATE", "HostView", "name_flags", "view"]
 
 
-@dataclass(frozen=True, slots=True)
-class HostView:
+class HostView(msgspec.Struct, frozen=True):
     """Host ranges in the forest's order, one row each, and facts about them."""
 
     names: tuple[str, ...]

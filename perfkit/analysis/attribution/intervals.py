@@ -5,9 +5,9 @@ The forest holds for any set of intervals, crossing ones included (docs/attribut
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -31,8 +31,7 @@ def at(values: npt.NDArray[_Scalar], rows: Ints, *, absent: object) -> npt.NDArr
     return np.append(values, np.array(absent, dtype=values.dtype))[rows]  # NONE is the last
 
 
-@dataclass(frozen=True, slots=True)
-class Forest:
+class Forest(msgspec.Struct, frozen=True):
     """Host ranges in nesting order. Every array runs in sorted order: row k here is row order[k] of the trace.
 
     A parent is always an earlier row, and so of two ranges that both hold a third the later row is the inner one.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution import uncarried
@@ -26,8 +25,7 @@ NEVER = np.iinfo(np.int64).min
 """Before every time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Links:
+class Links(msgspec.Struct, frozen=True):
     """Rows are host ranges in the forest's order."""
 
     is_node: Bools

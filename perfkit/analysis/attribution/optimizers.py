@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
+from msgspec.structs import replace
 
 from perfkit.analysis.attribution.host_view import HostView
 from perfkit.analysis.attribution.intervals import NONE, at, nearest

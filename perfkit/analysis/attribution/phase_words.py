@@ -6,9 +6,10 @@ The tables are ordered: the first pattern that matches wins. A new convention is
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+
+import msgspec
 
 
 class Phase(IntEnum):
@@ -28,8 +29,7 @@ class Phase(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Convention:
+class Convention(msgspec.Struct, frozen=True):
     """Names of one origin, and the phase that they say. OTHER is for work that is named and is no phase of the step."""
 
     phase: Phase | None

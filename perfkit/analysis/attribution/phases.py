@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution import phase_words
@@ -31,8 +31,7 @@ _CONTRADICTED = 254
 """Words on several threads say different phases."""
 
 
-@dataclass(frozen=True, slots=True)
-class Phases:
+class Phases(msgspec.Struct, frozen=True):
     """Rows are host ranges in the forest's order."""
 
     phase: Ints

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
@@ -18,11 +18,10 @@ from perfkit.analysis.attribution.links import Links
 from perfkit.trace.columns import HostKind
 
 
-@dataclass(frozen=True, slots=True)
-class Roots:
+class Roots(msgspec.Struct, frozen=True):
     """What is known of the outermost modules of a trace with qualified names."""
 
-    inside: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inside: Mapping[str, tuple[str, ...]] = msgspec.field(default_factory=dict)
     """Outermost module -> modules that run in it although their names do not begin with its own."""
     shared: tuple[str, ...] = ()
     """Names that belong to modules of several models, as far as the trace shows it."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import Enum, IntEnum, auto
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, ROW, Bools, Ints, nearest, strictly_above
@@ -71,19 +72,17 @@ class How(IntEnum):
     """Directly in an optimizer's range, which is no scope of the recording's own kind."""
 
 
-@dataclass(frozen=True, slots=True)
-class Naming:
+class Naming(msgspec.Struct, frozen=True):
     """What is known of the names of a trace's scopes."""
 
     annotations: frozenset[str] = frozenset()
     """Paths, always joined ones, of annotations that are scopes beside those of a better kind."""
     tree_problem: str = ""
     """What speaks against the given tree, in words; empty where nothing does, or no tree was given."""
-    roots: Roots = Roots()  # noqa: RUF009 - frozen
+    roots: Roots = Roots()
 
 
-@dataclass(frozen=True, slots=True)
-class Scopes:
+class Scopes(msgspec.Struct, frozen=True):
     """Rows are host ranges in the forest's order."""
 
     source: ScopeSource

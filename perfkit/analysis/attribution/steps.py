@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from enum import Enum
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Forest, Ints, last_at_or_before, nearest, strictly_above
@@ -83,8 +83,7 @@ class StepSource(Enum):
         return self.is_certain or self is StepSource.NAMED
 
 
-@dataclass(frozen=True, slots=True)
-class HostColumns:
+class HostColumns(msgspec.Struct, frozen=True):
     """Host ranges in the forest's order."""
 
     names: tuple[str, ...]

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, nearest, strictly_above
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
+class Fit(msgspec.Struct, frozen=True):
     """How a tree names the frames of a trace."""
 
-    labels: dict[int, str] = field(default_factory=dict)
+    labels: dict[int, str] = msgspec.field(default_factory=dict)
     """Name index -> path. Empty where the tree is not used."""
     problem: str = ""
     """What speaks against the tree, or against some of the names, in words; empty for nothing."""

@@ -18,8 +18,7 @@ For every other node an operation that is missing in the file is missing, and it
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import EVALUATE, HostView, name_flags
@@ -55,8 +54,7 @@ def _bare(name: str) -> str:
     return name.removeprefix(EVALUATE).rpartition("::")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Operations:
+class Operations(msgspec.Struct, frozen=True):
     """Forward operations in the order of the forest."""
 
     thread: Ints
@@ -65,8 +63,7 @@ class Operations:
     """Twice the start, and one more where it starts together with the node that it runs in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Nodes:
+class Nodes(msgspec.Struct, frozen=True):
     """Backward nodes, and the engine's ranges round them, whose forward thread is known."""
 
     name: Ints

@@ -8,16 +8,9 @@ from perfkit.analysis.costs.flops.transformer import step_flops
 from perfkit.analysis.costs.hardware.lookup import hardware_of
 from perfkit.analysis.memory import fit
 from perfkit.schema import units
-from perfkit.schema.finding import NO_COST, Cost, Finding, Rule
+from perfkit.schema.finding import NO_COST, OVER_CAPACITY, Cost, Finding
 from perfkit.schema.parts.workloads import Transformer
 from perfkit.schema.record import RunRecord
-
-OVER_CAPACITY = Rule(
-    "over-capacity",
-    "performance",
-    "the step needs more memory than the GPU has, and runs nevertheless: it spills into the system's memory",
-)
-
 
 _SLOW = 10
 """Steps that take so many times what their FLOPs need at the peak, though the model runs at a sixth of it elsewhere."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+
+import msgspec
 
 LOOKED_AT = 8192
 """Characters of a name; the longest in the traces at hand has 5,123."""
@@ -35,8 +36,7 @@ _DSL_ARGUMENTS = re.compile(r"_{1,2}object_at_|_{1,2}tensorptr")
 _MANGLED = re.compile(r"L[a-z]n?\d+E|S[\dA-Z]*_|T\d*_|D[Fv]\d+[_bx]?|A\d+_|(?<=E)\d+E|(\d+)")
 
 
-@dataclass(frozen=True, slots=True)
-class KernelName:
+class KernelName(msgspec.Struct, frozen=True):
     """The parts of a kernel's name, in lower case, `CamelCase` written as `camel_case`."""
 
     identifier: str

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 
 from perfkit.analysis.noise.stability import FEWEST_PERIODS, Stability
 from perfkit.analysis.statistics import stats

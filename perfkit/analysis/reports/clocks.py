@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from perfkit.schema import units
 from perfkit.schema.finding import APART, TRACE_TOTALS, Finding
-from perfkit.schema.record import RunRecord
+
+if TYPE_CHECKING:
+    from perfkit.schema.record import RunRecord
 
 
 def by_both_clocks(findings: Iterable[Finding], record: RunRecord | None, steps_ns: tuple[int, ...]) -> list[Finding]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from perfkit.analysis.noise import stability
 from perfkit.schema.finding import CLEAN, Finding, Rule
-from perfkit.schema.record import RunRecord
+
+if TYPE_CHECKING:
+    from perfkit.schema.record import RunRecord
 
 BUSY_MACHINE = Rule(
     "busy-machine",
@@ -19,8 +21,11 @@ BUSY_MACHINE = Rule(
 
 def doubted(findings: Iterable[Finding], record: RunRecord | None) -> tuple[Finding, ...]:
     """The findings of a run's trace. Where others took time from its steps, that comes first, and costs are guessed."""
-    taken = stability.taken(record) if record is not None else None
-    if taken is None:
+    if record is None:
+        return tuple(findings)
+    from perfkit.analysis.noise import stability  # noqa: PLC0415 - costs 10 ms, and most traces have no record
+
+    if (taken := stability.taken(record)) is None:
         return tuple(findings)
     text = f"{taken.what}; so times are longer than on a quiet machine, and what findings have at stake is guessed"
     less_sure = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.costs.flops import collectives
@@ -49,9 +49,11 @@ from perfkit.analysis.time.summary import Scalars, summary
 from perfkit.analysis.time.trace_table import TraceTable, View
 from perfkit.errors import UsageError
 from perfkit.schema.finding import Finding, Rule
-from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
+
+if TYPE_CHECKING:
+    from perfkit.schema.record import RunRecord
 
 __all__ = ["FINDINGS", "TABLES", "View", "account_of", "findings_of", "report", "report_of"]
 

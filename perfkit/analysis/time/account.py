@@ -24,7 +24,8 @@ from perfkit.analysis.time.idle.wall import Wall, wall_of
 from perfkit.analysis.time.partial import Facts, Partial, partial_of
 from perfkit.errors import UsageError
 from perfkit.trace.columns import DeviceKind, HostKind, Trace
-from perfkit.trace.operands import has_shapes
+from perfkit.trace.detail_columns import Operands
+from perfkit.trace.operands import has_shapes, operands_of
 from perfkit.trace.recording import Device
 
 StepChoice = Literal["auto", "all"] | int
@@ -130,6 +131,11 @@ class Account:
             has_collectives=any(arguments.collective for arguments in trace.arguments),
         )
         return partial_of(self, facts)
+
+    @cached_property
+    def operands(self) -> Operands:
+        """Shapes, types, strides and values of operators' arguments, by row of the trace's host ranges."""
+        return operands_of(self.trace)
 
     @cached_property
     def wall(self) -> Wall:

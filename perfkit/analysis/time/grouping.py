@@ -8,9 +8,10 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import accumulate
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -56,8 +57,7 @@ _COUNTED_NAME = re.compile(r"(.+)_\d+")
 """A module in a profile with Python stacks: its class and a counter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(msgspec.Struct, frozen=True):
     """How scope paths of a trace are spelled, and what is known of the modules behind them."""
 
     separator: str
@@ -65,7 +65,7 @@ class Names:
     """Path -> class, where the recording left its module tree."""
     numbered: bool
     """Foreign names carry a counter per class instead of a position: Linear_7."""
-    separators: Mapping[str, str] = field(default_factory=dict)
+    separators: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Of paths that are spelled otherwise; empty for those of one part."""
 
     @property

@@ -7,9 +7,9 @@ The rest is counted by kind, time and device.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -38,8 +38,7 @@ class Place(IntEnum):
     """After the last call that has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launches:
+class Launches(msgspec.Struct, frozen=True):
     """One row a call, as columns; of calls inside each other the outermost."""
 
     name: Ints

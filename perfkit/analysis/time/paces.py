@@ -8,8 +8,7 @@ replay has the same notion: `replay.windows`.)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import owners_of_events
@@ -26,8 +25,7 @@ _LATER = 2
 _NEVER = np.iinfo(np.int64).min
 
 
-@dataclass(frozen=True, slots=True)
-class StepTime:
+class StepTime(msgspec.Struct, frozen=True):
     """The time of a step, on average."""
 
     ns: float

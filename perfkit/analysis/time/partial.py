@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -81,8 +82,7 @@ def _numbered(columns: Sequence[Any]) -> Ints:
     return pd.factorize(key)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(msgspec.Struct, frozen=True):
     """What a partial describes, and the texts and steps that its rows refer to by number."""
 
     sources: tuple[str, ...]
@@ -172,8 +172,7 @@ class Partial:
         return Partial(facts, _Made(frames))
 
 
-@dataclass(frozen=True, slots=True)
-class _Made:
+class _Made(msgspec.Struct, frozen=True):
     """Rows that have been added up, by the name of their fold."""
 
     frames: Mapping[str, pd.DataFrame]

@@ -9,8 +9,8 @@ its device was idle round it for as long as what it lacks takes, beyond the gaps
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution
@@ -23,8 +23,7 @@ _LEAST_IDLE = 0.5
 """Of the time that the missing events take elsewhere: a second stream may share it, and times vary."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Replays:
+class _Replays(msgspec.Struct, frozen=True):
     """Graph launches that have events, one row each."""
 
     row: Ints

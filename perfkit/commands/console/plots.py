@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from perfkit import signals
 from perfkit.render import files
-from perfkit.schema.chart import Chart
-from perfkit.schema.page.pictures import Picture
+
+if TYPE_CHECKING:
+    from perfkit.schema.chart import Chart
+    from perfkit.schema.page.pictures import Picture
 
 
 def draw(picture: Picture | Chart, path: Path) -> None:

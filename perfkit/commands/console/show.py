@@ -7,8 +7,9 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from perfkit.errors import PerfkitError, UsageError, did_you_mean
 from perfkit.render import findings, opening, terminal
@@ -26,8 +27,7 @@ else:
     Format = Literal[("table", *FORMS)]  # a type checker cannot follow types made from values
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What a command was asked for."""
 
     tables: tuple[str, ...] = ()

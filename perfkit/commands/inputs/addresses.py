@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import msgspec
+
 from perfkit.commands.inputs import recordings
 from perfkit.errors import UsageError
 from perfkit.trace import foreign
@@ -17,8 +19,7 @@ _ENDINGS = (".json", ".json.gz", ".nsys-rep", ".sqlite")
 _NEEDED = {"s3": "perfkit[cluster]", "gs": "gcsfs", "gcs": "gcsfs", "http": "aiohttp", "https": "aiohttp"}
 
 
-@dataclass(frozen=True, slots=True)
-class FileAt:
+class FileAt(msgspec.Struct, frozen=True):
     """One file."""
 
     name: str

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.own_files import RECORD_FILE
 
 if TYPE_CHECKING:
     from cyclopts.completion._engine import CompletionContext

@@ -12,8 +12,8 @@ from perfkit.commands.inputs import traces
 from perfkit.commands.inputs.recordings import RecordingFile, are_of_one_job
 from perfkit.errors import UsageError
 from perfkit.schema import record as records
-from perfkit.schema.own_files import inside
-from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.own_files import RECORD_FILE, inside
+from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.trace.columns import Trace
 

@@ -6,21 +6,22 @@ import glob
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
-from perfkit.analysis.runs.processes import LeftOut, Side, side_of
-from perfkit.analysis.runs.ranks import joined
+import msgspec
+
 from perfkit.errors import UsageError
-from perfkit.schema import record, results_file
-from perfkit.schema.own_files import inside
+from perfkit.schema.own_files import RECORD_FILE, inside
 from perfkit.schema.printable import printable
-from perfkit.schema.record import RECORD_FILE, RunRecord
-from perfkit.schema.sweep import SweepRow
 from perfkit.trace import foreign
 from perfkit.trace.load import traces_in
 from perfkit.trace.snapshot.known import is_snapshot
+
+if TYPE_CHECKING:
+    from perfkit.analysis.runs.processes import Side
+    from perfkit.schema.record import RunRecord
+    from perfkit.schema.sweep import SweepRow
 
 STANDARD_INPUT: Final = "-"
 
@@ -29,23 +30,20 @@ _HEAD_BYTES = 64
 _PATTERN = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class TraceFile:
+class TraceFile(msgspec.Struct, frozen=True):
     """A trace, or a folder that holds a single trace. Any unknown file counts as a trace; the reader checks it."""
 
     path: Path | Literal["-"]
 
 
-@dataclass(frozen=True, slots=True)
-class RecordFile:
+class RecordFile(msgspec.Struct, frozen=True):
     """The record of one run, without the other files of its folder."""
 
     path: Path
     record: RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunFolder(msgspec.Struct, frozen=True):
     """The folder of one run: its record, and perhaps plain steps and a trace.
 
     Or the folder of a job's ranks, each in a folder of its own, as callbacks leave them (`rank_0`, `rank_1`, ...).
@@ -55,8 +53,7 @@ class RunFolder:
     record: RunRecord
 
 
-@dataclass(frozen=True, slots=True)
-class RunsFolder:
+class RunsFolder(msgspec.Struct, frozen=True):
     """A folder that holds the folders of runs, as --repeats makes it."""
 
     path: Path
@@ -64,16 +61,14 @@ class RunsFolder:
     """Each record's file and content, sorted by the folder's name."""
 
 
-@dataclass(frozen=True, slots=True)
-class SweepResults:
+class SweepResults(msgspec.Struct, frozen=True):
     """A sweep's results file. The records of its rows lie beside it and are read when needed."""
 
     path: Path
     rows: tuple[SweepRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SnapshotFile:
+class SnapshotFile(msgspec.Struct, frozen=True):
     """A recording of memory that PyTorch's allocator wrote, by its first bytes."""
 
     path: Path
@@ -92,17 +87,19 @@ def what_is(name: str | Path) -> Input:
         raise foreign.missing(name)
     if path.is_dir():
         if (path / RECORD_FILE).is_file():
-            return RunFolder(path, record.load(path))
+            return RunFolder(path, _record(path))
         return _folder(path)
     if path.suffix == ".csv":
         return SweepResults(path, tuple(_sweep_rows(path)))
     if path.name == RECORD_FILE or _is_record(path):
-        return RecordFile(path, record.load(path))
+        return RecordFile(path, _record(path))
     return SnapshotFile(path) if is_snapshot(path) else TraceFile(path)
 
 
 def _folder(path: Path) -> Input:
     """A folder without a record of its own. Raises UsageError where the runs in it are one folder further down."""
+    from perfkit.analysis.runs.ranks import joined
+
     if sides := _sides(path):
         names = ", ".join(map(printable, sides[:5]))
         raise UsageError(f"{printable(str(path))} holds folders of runs: name one of them: {names}")
@@ -110,6 +107,13 @@ def _folder(path: Path) -> Input:
     if len(runs.records) > 1 and (job := joined({file.parent.name: saved for file, saved in runs.records})):
         return RunFolder(path, job)
     return runs if runs.records else TraceFile(path)
+
+
+def _record(path: Path) -> RunRecord:
+    """The record of a run. What reads it is loaded only now: most paths are traces."""
+    from perfkit.schema import record
+
+    return record.load(path)
 
 
 def shown(input_: Input) -> Input:
@@ -183,7 +187,7 @@ def _place(input_: Input) -> Path | str:
 def runs_in(folder: Path) -> RunsFolder:
     """The runs whose folders are in this one; there may be none."""
     files = sorted(folder.glob(f"*/{RECORD_FILE}"))
-    return RunsFolder(folder, tuple((file, record.load(file)) for file in files))
+    return RunsFolder(folder, tuple((file, _record(file)) for file in files))
 
 
 def with_runs_of_their_own(folder: Path) -> list[str]:
@@ -198,6 +202,8 @@ def with_runs_of_their_own(folder: Path) -> list[str]:
 
 def side(runs: Runs, name: str) -> Side:
     """Runs as a side of a comparison. Raises UsageError if a record that a sweep names cannot be read."""
+    from perfkit.analysis.runs.processes import LeftOut, side_of
+
     match runs:
         case RecordFile(path, saved) | RunFolder(path, saved):
             return side_of(name, str(path), [(path.name, saved)])
@@ -205,7 +211,7 @@ def side(runs: Runs, name: str) -> Side:
             return side_of(name, str(path), [(file.parent.name, saved) for file, saved in records])
         case SweepResults(path, rows):
             failed = [LeftOut(f"{_name(row)} ({row.outcome})", row.config) for row in rows if row.record is None]
-            saved_runs = [(_name(row), record.load(file)) for row, file in _records(runs)]
+            saved_runs = [(_name(row), _record(file)) for row, file in _records(runs)]
             shared = any(row.isolation == "shared" for row in rows)
             return side_of(name, str(path), saved_runs, failed, independent=not shared)
 
@@ -245,7 +251,7 @@ def record_file(path: Path, row: SweepRow) -> Path:
 
 def records_of(results: SweepResults) -> list[RunRecord]:
     """The records of a sweep's runs. Raises UsageError where they are not beside it."""
-    return [record.load(file) for _, file in _records(results)]
+    return [_record(file) for _, file in _records(results)]
 
 
 def _records(results: SweepResults) -> list[tuple[SweepRow, Path]]:
@@ -271,6 +277,8 @@ def _sweep_rows(path: Path) -> list[SweepRow]:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from error
     foreign.refuse(data, printable(str(path)), by_name=False)
+    from perfkit.schema import results_file
+
     results = results_file.read(path, data)
     if results.torn:
         why = "the last line is incomplete and is left out: a sweep is still writing it, or was cut off"

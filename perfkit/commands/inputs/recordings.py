@@ -6,8 +6,9 @@ import gzip
 import re
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from perfkit.commands.inputs.paths import Input, TraceFile
 from perfkit.trace import load as loader
@@ -23,8 +24,7 @@ _DISTRIBUTED = re.compile(rb'"distributedInfo"\s*:\s*\{')
 _MEMBERS = {name: re.compile(rb'"%s"\s*:\s*(\d{1,9})\b' % name.encode()) for name in ("rank", "world_size")}
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingFile:
+class RecordingFile(msgspec.Struct, frozen=True):
     """A trace beside others."""
 
     path: Path

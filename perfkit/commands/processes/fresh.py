@@ -14,7 +14,7 @@ from perfkit.launch import campaign
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished, Point, Turn
-from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.own_files import RECORD_FILE
 
 
 def measure(

@@ -12,7 +12,8 @@ from perfkit.commands.console.progress import going_on
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
 from perfkit.launch.torchrun import Place
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import RECORD_FILE, RunRecord
+from perfkit.schema.own_files import RECORD_FILE
+from perfkit.schema.record import RunRecord
 
 if TYPE_CHECKING:
     from perfkit.measure.loop import Observer

@@ -28,7 +28,7 @@ from perfkit.launch.processes import run_child
 from perfkit.schema import units
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.schema.sweep import SweepRow
 
 RESULTS = "runs.csv"

@@ -11,7 +11,7 @@ from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
 from perfkit.schema.config import RunConfig
-from perfkit.schema.record import RECORD_FILE
+from perfkit.schema.own_files import RECORD_FILE
 
 NAME = "plain"
 """The folder inside the run's own, and the kind of artifact."""

@@ -16,7 +16,6 @@ from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.idle.queue import depth_of
 from perfkit.trace.columns import MISSING
 from perfkit.trace.detail_columns import Counters, MemoryEvents
-from perfkit.trace.operands import operands_of
 
 _CPU = 0
 
@@ -47,7 +46,7 @@ def derived(account: Account) -> Iterator[Counter]:
 
 def _rates(account: Account) -> npt.NDArray[np.float64] | None:
     """FLOP/s of each device event of the file: the operations of its operator over the time of all its kernels."""
-    operands = operands_of(account.trace)
+    operands = account.operands
     work = work_of(operands, account.attribution)
     owner, events = owners_of_events(account, work), account.trace.device
     counted = owner != NONE

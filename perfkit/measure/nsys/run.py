@@ -18,6 +18,7 @@ from perfkit.measure.nsys.process import Ended
 from perfkit.measure.nsys.program import Nsys
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.schema.record import Failure, RunRecord
 
 REPORT, EXPORT = "report.nsys-rep", "report.sqlite"
@@ -95,7 +96,7 @@ def run_script(
     tell(f"under nsys {nsys.version_text}".rstrip())
     with signals.held():
         ended = tools.record(command, tell, hear_output=say, patience_s=_PATIENCE_WITH_A_SCRIPT_S)
-        if (folder / record.RECORD_FILE).is_file():
+        if (folder / RECORD_FILE).is_file():
             saved = record.load(folder)
             if (folder / REPORT).is_file() and not ended.problem:
                 saved = recorder.completed(saved, folder, {"nsys_report": REPORT})
@@ -140,7 +141,7 @@ def _no_report(ended: Ended, folder: Path) -> PerfkitError:
 
 def _record(ended: Ended, folder: Path, command: list[str]) -> RunRecord:
     """The record that the run saved. If there is none, raises the run's own error with its exit code."""
-    if (folder / record.RECORD_FILE).is_file():
+    if (folder / RECORD_FILE).is_file():
         return record.load(folder)
     if ended.interrupted is not None:
         raise InterruptedRunError(ended.interrupted, " before the run began; nothing was saved")

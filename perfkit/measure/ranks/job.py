@@ -12,7 +12,8 @@ import msgspec
 from perfkit import signals
 from perfkit.measure.ranks.session import Session
 from perfkit.schema import record as records
-from perfkit.schema.record import RECORD_FILE, Failure, RankResult, RunRecord, rank_result
+from perfkit.schema.own_files import RECORD_FILE
+from perfkit.schema.record import Failure, RankResult, RunRecord, rank_result
 
 _FOLDER = "folder"
 

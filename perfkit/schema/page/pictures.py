@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from perfkit.schema.chart import Chart
-from perfkit.schema.page.figures import Bars, HeatMap, Tree
+if TYPE_CHECKING:
+    from perfkit.schema.chart import Chart
+    from perfkit.schema.page.figures import Bars, HeatMap, Tree
 
-Drawn: TypeAlias = Chart | Bars | HeatMap | Tree
+Drawn: TypeAlias = "Chart | Bars | HeatMap | Tree"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,6 @@ from perfkit.trace.columns import MISSING, NO_TIME, Int64s
 from perfkit.trace.nsys.sqlite_file import NO_TEXT, contents, folded, most_rows, readable, room
 from perfkit.trace.plausible import are_usable
 
-SQLITE_MAGIC = b"SQLite format 3\0"
-
 UNUSABLE = -(1 << 63)
 """Marks an invalid time, whose event `Export.events` leaves out; also the key of a row that has none."""
 

@@ -8,11 +8,11 @@ import math
 
 import pytest
 
-from perfkit.analysis.findings.capacity import OVER_CAPACITY
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.reports.run import LITTLE_WARMUP, RANGE_COST, RECORDED_MEMORY, WARMUP_TIMES
 from perfkit.render.medium import Medium
 from perfkit.render.writers import WRITERS
+from perfkit.schema.finding import OVER_CAPACITY
 from perfkit.schema.record import AnnotationCost, MemoryPeaks
 from tests.reports import tables_for_people, tables_for_scripts
 from tests.runs import quick, sample, saved

@@ -18,6 +18,7 @@ from perfkit import cli
 from perfkit.errors import UsageError
 from perfkit.measure.own.profile import scripts_in
 from perfkit.schema import module_tree, record
+from perfkit.schema.own_files import RECORD_FILE
 from tests.integrations.seen import in_steps
 from tests.measure.own.state import state
 
@@ -185,7 +186,7 @@ def test_each_rank_of_several_has_a_folder_in_the_one_that_is_named(tmp_path):
     """GIVEN ranks 0 and 1 that write twice WHEN 0 has written already THEN both find folders of the same names"""
     for rank in (0, 0, 1, 1):
         loop(tmp_path / "run", profiler="none", warmup=0, active=1, rank=rank)
-    found = sorted(str(file.parent.relative_to(tmp_path)) for file in tmp_path.rglob(record.RECORD_FILE))
+    found = sorted(str(file.parent.relative_to(tmp_path)) for file in tmp_path.rglob(RECORD_FILE))
     assert found == ["run/rank_0", "run/rank_1", "run_2/rank_0", "run_2/rank_1"]
 
 

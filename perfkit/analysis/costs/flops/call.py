@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
+
+import msgspec
 
 from perfkit.trace.detail_columns import Operand
 
@@ -31,8 +32,7 @@ class NotToldError(Exception):
     """The trace lacks an argument that the formula needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(msgspec.Struct, frozen=True):
     """A tensor argument."""
 
     shape: tuple[int, ...]
@@ -57,8 +57,7 @@ class Tensor:
         return Tensor(shape, self.item, self.is_float)
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """The arguments of one call, in the order of the operator's schema; columns may be empty."""
 
     shapes: tuple[Operand, ...]

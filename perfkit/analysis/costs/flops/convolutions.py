@@ -9,16 +9,16 @@ is what torch.utils.flop_counter counts, too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import prod
+
+import msgspec
 
 from perfkit.analysis.costs.flops.call import Call, NotToldError, Tensor
 from perfkit.analysis.costs.flops.formula import Count, Counted, Formula, Level, moved
 from perfkit.analysis.kernels import kinds
 
 
-@dataclass(frozen=True, slots=True)
-class _Places:
+class _Places(msgspec.Struct, frozen=True):
     """Which argument says what."""
 
     stride: int

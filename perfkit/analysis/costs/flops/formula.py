@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import TypeAlias
+
+import msgspec
 
 from perfkit.analysis.costs.flops.call import Call, Tensor
 
@@ -27,8 +28,7 @@ class Level(IntEnum):
     """What is counted is its own, beside what the operators count that it calls."""
 
 
-@dataclass(frozen=True, slots=True)
-class Counted:
+class Counted(msgspec.Struct, frozen=True):
     """Of one call."""
 
     flops: int
@@ -45,8 +45,7 @@ class Counted:
 Count: TypeAlias = Callable[[Call], Counted]
 
 
-@dataclass(frozen=True, slots=True)
-class Formula:
+class Formula(msgspec.Struct, frozen=True):
     """How a kind of operator is counted."""
 
     kind: str

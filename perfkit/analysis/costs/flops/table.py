@@ -26,7 +26,6 @@ from perfkit.analysis.time.trace_table import TraceTable
 from perfkit.schema.table import Audience, Column, Table
 from perfkit.trace.columns import MISSING
 from perfkit.trace.detail_columns import Operand, Operands
-from perfkit.trace.operands import operands_of
 
 NO_OPERATOR = "<no operator>"
 """The row of time outside every operator."""
@@ -34,7 +33,7 @@ _MEASURES = ("count", "flops", "masked_flops", "repeated_flops", "bytes", "count
 
 
 def _rows(account: Account) -> Rows:
-    operands = operands_of(account.trace)
+    operands = account.operands
     work = work_of(operands, account.attribution)
     owner = at(work.owner, account.place, absent=NONE)
     carries = _carries(account, work)

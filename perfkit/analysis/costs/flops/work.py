@@ -6,8 +6,7 @@ backward each count by what was recorded for them: a backward pass is never twic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution
@@ -27,8 +26,7 @@ PRODUCTS = (kinds.MATMUL, kinds.ATTENTION, kinds.CONVOLUTION)
 """What FLOPs per step count, and utilisation with them: the work that accelerators have units for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """One row a host range, in the forest's order."""
 
     flops: Ints

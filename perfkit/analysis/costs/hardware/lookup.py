@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import replace
 from functools import reduce
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from perfkit.analysis.costs.hardware import amd, datacentre, geforce, workstation
 from perfkit.analysis.costs.hardware.model import Bandwidth, Hardware

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import Literal
+
+import msgspec
+from msgspec.structs import replace
 
 from perfkit.schema import units
 from perfkit.schema.ceilings import Precision
@@ -15,8 +17,7 @@ SLACK = 1.05
 """Clocks go somewhat beyond the nominal boost."""
 
 
-@dataclass(frozen=True, slots=True)
-class Peak:
+class Peak(msgspec.Struct, frozen=True):
     """The fastest matrix product of dense operands."""
 
     flops_per_s: float
@@ -25,16 +26,14 @@ class Peak:
     """Document and factors, or the measurement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bandwidth:
+class Bandwidth(msgspec.Struct, frozen=True):
     """The fastest that the device's memory is read and written."""
 
     bytes_per_s: float
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(msgspec.Struct, frozen=True):
     """All links of one kind together, in one direction; vendors print both directions, twice as much."""
 
     kind: LinkKind
@@ -42,8 +41,7 @@ class Link:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(msgspec.Struct, frozen=True):
     """What one device, as programs see it, can do. A cell that is not known is missing, never a default."""
 
     name: str

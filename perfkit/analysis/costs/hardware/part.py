@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from perfkit.analysis.costs.hardware import chips
 from perfkit.analysis.costs.hardware.chips import Chip
@@ -13,8 +13,7 @@ _LANE = {3: 8.0, 4: 16.0, 5: 32.0}
 _KINDS: dict[str, LinkKind] = {"nvlink": "NVLink", "c2c": "NVLink-C2C", "xgmi": "Infinity Fabric", "pcie": "PCIe"}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """What the vendor's documents say of one product."""
 
     name: str

@@ -8,10 +8,11 @@ Times of roofs are whole picoseconds of groups of equal calls, so that sums are 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import IntEnum
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -53,8 +54,7 @@ class Bound(IntEnum):
         return self.name.lower()
 
 
-@dataclass(frozen=True, slots=True)
-class Devices:
+class Devices(msgspec.Struct, frozen=True):
     """What is known of the devices of a partial."""
 
     of: tuple[Hardware | None, ...]

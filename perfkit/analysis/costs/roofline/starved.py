@@ -12,11 +12,10 @@ from perfkit.analysis.time.account import Account
 from perfkit.analysis.time.idle.folds import IDLE_TIME, WALL_TIME
 from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.analysis.time.partial import Fold, Partial, Rows
-from perfkit.trace.operands import operands_of
 
 
 def _rows(account: Account) -> Rows:
-    operands = operands_of(account.trace)
+    operands = account.operands
     work = work_of(operands, account.attribution)
     pieces, gaps, host = account.wall.pieces, account.wall.gaps, account.attribution.host
     ender = gaps.ender[pieces.gap]

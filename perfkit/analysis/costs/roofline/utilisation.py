@@ -12,9 +12,9 @@ peak becomes the time that all of it would take at its peaks.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -33,8 +33,7 @@ _COUNTED = 0.9
 """Share of the time of matmuls, attention and convolutions that must be counted, or utilisation is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Utilisation:
+class Utilisation(msgspec.Struct, frozen=True):
     """Of the steps of a recording, or without any of the recording. None where it is not known."""
 
     mfu: float | None = None

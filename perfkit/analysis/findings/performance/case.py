@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -34,12 +35,14 @@ from perfkit.analysis.time.summary import Scalars
 from perfkit.errors import UsageError
 from perfkit.schema import units
 from perfkit.schema.finding import Cost
-from perfkit.schema.record import RunRecord
 from perfkit.trace.columns import DeviceKind, Trace
 from perfkit.trace.detail_columns import Details, Operands
 from perfkit.trace.details import read_details
-from perfkit.trace.operands import has_shapes, operands_of
+from perfkit.trace.operands import has_shapes
 from perfkit.trace.recording import Device
+
+if TYPE_CHECKING:
+    from perfkit.schema.record import RunRecord
 
 _LONGEST_IDLE_NS = 1_000_000
 """Of idle time between two kernels, at most 1 ms, hundreds of launches, goes with them; the rest has other causes."""
@@ -122,7 +125,7 @@ class Case:
     @cached_property
     def operands(self) -> Operands | None:
         """Shapes and types of operators' arguments, by row of the trace; None where the file has none."""
-        return operands_of(self.trace) if has_shapes(self.trace) else None
+        return self.account.operands if has_shapes(self.trace) else None
 
     @cached_property
     def work(self) -> Work | None:

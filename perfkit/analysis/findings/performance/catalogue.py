@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from perfkit.analysis.findings.capacity import OVER_CAPACITY
 from perfkit.analysis.findings.performance import edits
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.gains import with_gains
@@ -31,7 +30,7 @@ from perfkit.analysis.findings.performance.program import (
     parallel,
 )
 from perfkit.analysis.findings.performance.wall import between_operators, communication, idle, loader, transfers
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import OVER_CAPACITY, Finding, Rule
 
 LOOKS: tuple[Look, ...] = (
     Look(attention.EAGER_ATTENTION, attention.eager_attention, edit=edits.without_scores),

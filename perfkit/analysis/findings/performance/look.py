@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal, TypeAlias
+
+import msgspec
 
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.time.replay.edit import Edit
@@ -14,8 +15,7 @@ Need: TypeAlias = Literal["operators", "shapes", "steps", "device"]
 """What a rule cannot do without. A rule about devices is not missed where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """A rule, the function that looks for it, and what it needs to see."""
 
     rule: Rule

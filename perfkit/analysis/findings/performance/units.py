@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView, present
@@ -65,8 +65,7 @@ _OF_NAME = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Units:
+class Units(msgspec.Struct, frozen=True):
     """One row a unit, thread by thread in order of time."""
 
     row: Ints

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from perfkit.analysis.kernels.names import LOOKED_AT
 from perfkit.analysis.kernels.short_names.demangle import demangled
 from perfkit.analysis.kernels.spelling import spelling
 
 
-@dataclass(frozen=True, slots=True)
-class Form:
+class Form(msgspec.Struct, frozen=True):
     """What a kernel is called."""
 
     text: str
@@ -20,8 +20,7 @@ class Form:
     """What else is known of it, shown where two kernels have the same text, in this order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Name:
+class Name(msgspec.Struct, frozen=True):
     """A C++ function's or type's name: scope::last<arguments>."""
 
     scope: tuple[str, ...]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _QUEUED = (Cause.DEPENDENCY, Cause.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Doing:
+class Doing(msgspec.Struct, frozen=True):
     """One row a piece of a gap; indices into the trace's names, NONE for none."""
 
     operator: Ints

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, union
@@ -18,8 +18,7 @@ Pair: TypeAlias = tuple[Ints, Ints]
 """Two columns of one length."""
 
 
-@dataclass(frozen=True, slots=True)
-class Regions:
+class Regions(msgspec.Struct, frozen=True):
     """One row an interval of time, in which the device's time is accounted for."""
 
     step: Ints

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import name_flags
@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 _NEVER = np.iinfo(np.int64).max
 
 
-@dataclass(frozen=True, slots=True)
-class HostCalls:
+class HostCalls(msgspec.Struct, frozen=True):
     """Rows of the forest, in its order: by thread, and on a thread by time."""
 
     launching: Ints

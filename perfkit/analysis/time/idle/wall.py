@@ -7,10 +7,11 @@ the event that ends it, and may be cut into pieces of several causes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
+from msgspec.structs import replace
 
 from perfkit.analysis.attribution.attribute import Phase, owners_of_events, precedence
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, covered, union
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 _EVER, _NEVER = np.iinfo(np.int64).min, np.iinfo(np.int64).max
 
 
-@dataclass(frozen=True, slots=True)
-class Busy:
+class Busy(msgspec.Struct, frozen=True):
     """Time in which devices ran something: one row for each device, step and kind that has some."""
 
     device: Ints
@@ -38,8 +38,7 @@ class Busy:
     ns: Ints
 
 
-@dataclass(frozen=True, slots=True)
-class Gaps:
+class Gaps(msgspec.Struct, frozen=True):
     """One row a stretch in which a device runs nothing, whole: steps do not cut it."""
 
     device: Ints
@@ -58,8 +57,7 @@ class Gaps:
     """Nothing ran before: since when the device has been idle is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pieces:
+class Pieces(msgspec.Struct, frozen=True):
     """Gaps cut at the borders of steps and causes: one row a piece, in the order of devices, regions and time."""
 
     gap: Ints
@@ -77,8 +75,7 @@ class Pieces:
         return self.end - self.start
 
 
-@dataclass(frozen=True, slots=True)
-class Wall:
+class Wall(msgspec.Struct, frozen=True):
     """Where the wall time of devices went. `busy` and `pieces` add up to each step's wall time, for each device."""
 
     busy: Busy
@@ -118,8 +115,8 @@ def wall_of(account: Account) -> Wall:
 def _stacked(table: Any, parts: Sequence[Any]) -> Any:
     """The rows of several tables of one kind."""
     if not parts:
-        return table(*[np.empty(0, dtype=np.int64)] * len(table.__slots__))
-    return table(*(np.concatenate([getattr(part, name) for part in parts]) for name in table.__slots__))
+        return table(*[np.empty(0, dtype=np.int64)] * len(table.__struct_fields__))
+    return table(*(np.concatenate([getattr(part, name) for part in parts]) for name in table.__struct_fields__))
 
 
 def _joined(devices: list[tuple[Busy, Gaps, Pieces, Regions]]) -> Wall:

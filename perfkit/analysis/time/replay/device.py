@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution
@@ -26,8 +26,7 @@ LEAST_QUEUE = 64
 """Launches. No driver's queue is known to be smaller."""
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """The device events that are replayed, one row each, in the trace's order."""
 
     row: Ints
@@ -172,8 +171,7 @@ def device_edges(attribution: Attribution, work: Work, point: Ints, first: int) 
 # --- queues ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(msgspec.Struct, frozen=True):
     """A stream whose queue was full: a launch waits until the work so many launches before it has ended."""
 
     limit: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Ints, at
@@ -81,8 +82,7 @@ class Replayed:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
-class Gain:
+class Gain(msgspec.Struct, frozen=True):
     """What an edit gains at most: what it takes away may have to be done elsewhere, in less time."""
 
     ns_per_step: int

@@ -7,9 +7,9 @@ one point to the next is the thread's own busy time, or a wait, which a replay c
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution
@@ -32,8 +32,7 @@ class Role(IntEnum):
     """All that another thread does meanwhile."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spans:
+class Spans(msgspec.Struct, frozen=True):
     """One row a span, as columns. Its points are numbered 2 * row (start) and 2 * row + 1 (end)."""
 
     role: Ints

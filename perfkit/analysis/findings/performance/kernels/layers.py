@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -65,8 +65,7 @@ _FEW = 0.25
 _NUMBER = re.compile(r"^(.*?)[_\[.]?(\d+)\]?$")
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(msgspec.Struct, frozen=True):
     """A numbered part of a path: `layers.3.attn` is in layer 3 of `layers.*`, and `.attn` of it."""
 
     group: str

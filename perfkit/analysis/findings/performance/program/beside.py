@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, nearest
@@ -30,8 +30,7 @@ _OF_AVERAGES = re.compile(r"_foreach_\w+_|(lerp|mul|add|sub|addcmul|addcdiv)_")
 _LOADS = re.compile(r"DataLoader|data_?load|next_batch|get_batch|fetch", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tail:
+class _Tail(msgspec.Struct, frozen=True):
     """Units of one step behind its last backward, of the main thread, in order of time."""
 
     between: Ints

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, union_length
@@ -76,8 +76,7 @@ def garbage_collection(case: Case) -> Finding | None:
     return Finding(GARBAGE_COLLECTION, text, case.host_cost(time), (), advice, "guessed", where)
 
 
-@dataclass(frozen=True, slots=True)
-class _Silence:
+class _Silence(msgspec.Struct, frozen=True):
     """Time without anything on any thread."""
 
     step: int

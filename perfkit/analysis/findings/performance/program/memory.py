@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from perfkit.analysis.findings import capacity
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.schema.finding import Finding
 
@@ -12,4 +11,8 @@ def over_capacity(case: Case) -> Finding | None:
 
     At stake: what its steps take beyond their FLOPs at the device's peak, where that is known.
     """
-    return None if case.record is None else capacity.over_capacity(case.record)
+    if case.record is None:
+        return None
+    from perfkit.analysis.findings import capacity  # noqa: PLC0415 - costs 30 ms, and most traces have no record
+
+    return capacity.over_capacity(case.record)

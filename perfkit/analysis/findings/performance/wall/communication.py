@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, at
@@ -210,8 +210,7 @@ def small_messages(case: Case) -> Finding | None:
     return Finding(SMALL_MESSAGES, text, case.cost(time), evidence, advice, "derived")
 
 
-@dataclass(frozen=True, slots=True)
-class _Small:
+class _Small(msgspec.Struct, frozen=True):
     """Small messages of the recording: how many, of how many, their bytes, and what they take too long."""
 
     count: int
