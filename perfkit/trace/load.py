@@ -142,7 +142,7 @@ def _read(
     def read(processes: int) -> Trace:
         facts = StreamFacts()
         pieces = unpacked(file, name, facts, size=size, progress=progress)
-        return read_chrome_json(pieces, name, repairs=facts.repairs, content=content, workers=processes)
+        return read_chrome_json(pieces, name, repairs=facts.repairs, content=content, workers=processes, size=size or 0)
 
     try:
         return read(workers.number() if file.seekable() else 0)

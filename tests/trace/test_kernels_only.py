@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from perfkit.trace.chrome.reader import read_chrome_json
-from perfkit.trace.chrome.routing import _JOINED_CHUNKS
 from perfkit.trace.columns import Content, DeviceKind
 from perfkit.trace.load import load
 from tests.nsys_export import NsysExport
-from tests.trace.trace_damage import small_trace
+from tests.trace.trace_damage import device_event, host_event, small_trace
 
 
 def test_of_a_kineto_trace(tmp_path: Path) -> None:
@@ -77,9 +76,58 @@ def test_of_an_nsys_export(tmp_path: Path, without: list[str]) -> None:
     assert (alone.device.start.tolist(), alone.device.end.tolist()) == ([10], [30])
 
 
-def test_chunks_that_are_joined_on_the_way_stay_in_order() -> None:
-    # GIVEN more chunks than are kept apart
-    count = 40 * _JOINED_CHUNKS
+def listed(events: list[dict[str, object]]) -> bytes:
+    return json.dumps({"traceEvents": events}).encode()
+
+
+def test_kernels_among_pieces_that_have_none() -> None:
+    """GIVEN pieces of the text with kernels and without, in turn WHEN read alone THEN kernels and facts are the whole's
+
+    The pieces without are decoded to phases and categories only.
+    """
+    events = [(device_event if n // 50 % 2 else host_event)(n) for n in range(400)]
+    whole, alone = (read_chrome_json([listed(events)], "x", chunk=1_000, content=content) for content in Content)
+    assert alone.device.start.tolist() == whole.device.start.tolist()
+    assert alone.device.correlation.tolist() == whole.device.correlation.tolist()
+    assert alone.facts == whole.facts
+    assert alone.facts.events == 400
+
+
+@pytest.mark.parametrize(
+    "category", ["kernel", "Kernel", "KERNEL", r"\u006bernel", "concurrent_kernel", "mtia_ccp_events", "\u212aernel"]
+)
+def test_a_kernel_among_others_is_found_however_its_category_is_spelled(category: str) -> None:
+    """GIVEN one kernel behind a piece without any WHEN read alone THEN it is there"""
+    events = [host_event(0, args={"padding": "x" * 2_000}), device_event(1, cat="spelled"), host_event(2)]
+    text = listed(events).replace(b"spelled", category.encode())
+    trace = read_chrome_json([text], "x", chunk=1_000, content=Content.KERNELS)
+    assert trace.device.start.tolist() == [2_001_000]
+    assert trace.facts.events == 3
+
+
+@pytest.mark.parametrize("damage", [b"aten::\xff", b"aten::\\x", b'aten::"x', b"aten::\x01"])
+def test_damage_among_others_is_said(damage: bytes) -> None:
+    """GIVEN a damaged name of an operator WHEN kernels are read alone THEN the repair is counted as in the whole"""
+    text = listed([*map(host_event, range(30)), device_event(1)]).replace(b"aten::op_3", damage, 1)
+    whole, alone = (read_chrome_json([text], "x", chunk=1_000, content=content) for content in Content)
+    assert whole.facts.repairs
+    assert alone.facts == whole.facts
+    assert alone.device.start.tolist() == whole.device.start.tolist() == [2_001_000]
+
+
+@pytest.mark.parametrize("changes", [{"cat": 5}, {"cat": None}, {"ph": 7}, {"cat": "of tomorrow", "ph": "i"}])
+def test_events_that_are_odd_are_counted_as_in_the_whole(changes: dict[str, object]) -> None:
+    """GIVEN an event whose category or phase is odd WHEN kernels are read alone THEN the facts are the whole's"""
+    events = [*map(host_event, range(30)), host_event(30, **changes), device_event(1)]
+    whole, alone = (read_chrome_json([listed(events)], "x", chunk=1_000, content=content) for content in Content)
+    assert alone.facts.ignored == whole.facts.ignored
+    assert alone.facts.events == whole.facts.events
+    assert alone.device.start.tolist() == [2_001_000]
+
+
+def test_many_chunks_stay_in_order() -> None:
+    # GIVEN
+    count = 2_560
     events = [
         {
             "ph": "X",
@@ -99,6 +147,6 @@ def test_chunks_that_are_joined_on_the_way_stay_in_order() -> None:
     trace = read_chrome_json((text[at : at + 700] for at in range(0, len(text), 700)), "t", chunk=1024)
 
     # THEN
-    assert len(text) / 1024 > 2 * _JOINED_CHUNKS
+    assert len(text) / 1024 > 200
     assert trace.device.stream.tolist() == list(range(count))
     assert trace.device.start.tolist() == [1000 * i for i in range(count)]

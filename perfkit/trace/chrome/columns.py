@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import compress, pairwise
 
 import msgspec
 import numpy as np
@@ -18,11 +18,12 @@ from perfkit.trace.chrome.events import (
     Bools,
     Event,
     Number,
-    decode,
+    decode_array,
     integers,
     nanoseconds,
     text_of,
     thread_numbers,
+    without_kernels,
 )
 from perfkit.trace.chrome.gathered import SEPARATOR, Gathered
 from perfkit.trace.chrome.old_ranges import OLD_CATEGORY
@@ -66,32 +67,44 @@ class ColumnBuilder(Gathered):
         """Call stacks of 2021, and the code of the user's frame in each."""
         self._is_old = False
         """Whether the file is of 2021."""
+        self._expects_kernels = False
+        """Whether the chunk before had kernels: Kineto writes all of the host's events first, then the device's."""
 
     def decode(self, text: bytes | memoryview) -> list[Event]:
         """Decode the events in a text, comma-separated objects; raises one of DECODE_ERRORS."""
-        return decode(text, self.content)
+        array, events = b"".join((b"[", text, b"]")), None
+        if self.content is Content.KERNELS and not self._expects_kernels:
+            events = without_kernels(array)
+        return decode_array(array, self.content) if events is None else events
 
     def add(self, events: list[Event]) -> None:
         """Append one chunk."""
         codes = self.router.encode(events)
-        self.counts.update(dict(enumerate(np.bincount(codes).tolist())))
-        targets = self.router.targets(content=self.content)[codes]
+        counts = np.bincount(codes).tolist()
+        self.counts.update(dict(enumerate(counts)))
         self._is_old = self.has(OLD_CATEGORY)
-        kinds = np.array([route.kind for route in self.router.routes], np.uint8)[codes]
+        by_code = self.router.targets(content=self.content)
+        there = {target for target, count in zip(by_code.tolist(), counts, strict=False) if count}
+        self._expects_kernels = Target.DEVICE in there
         for target, add in (
             (Target.HOST, self._add_host),
             (Target.DEVICE, self._add_device),
             (Target.FLOW, self._add_flows),
             (Target.OVERHEAD, self._add_overhead),
             (Target.UNKNOWN, self._add_unknown),
+            (Target.METADATA, self._add_metadata),
         ):
-            rows = np.flatnonzero(targets == target)
-            if len(rows):
-                chosen = [events[row] for row in rows.tolist()]
-                add(_Rows(chosen, codes[rows], self.position + rows, kinds[rows]))
-        for row in np.flatnonzero(targets == Target.METADATA).tolist():
-            self._add_metadata(events[row])
+            if target in there:
+                add(self._rows(events, codes, by_code == target))
         self.seen += len(events)
+
+    def _rows(self, events: list[Event], codes: Codes, wanted: Bools) -> _Rows:
+        """The events whose route is wanted."""
+        chosen = wanted[codes]
+        rows = np.flatnonzero(chosen)
+        codes = codes[rows]
+        kinds = np.array([route.kind for route in self.router.routes], np.uint8)[codes]
+        return _Rows(list(compress(events, chosen.tobytes())), codes, self.position + rows, kinds)
 
     def finish(self) -> None:
         """No chunk follows."""
@@ -244,9 +257,10 @@ class ColumnBuilder(Gathered):
             times = durations[(codes == code) & (durations > 0)].tolist()  # a sum that int64 may not hold
             self.count_unknown(self.router.routes[code].label, len(times), sum(times))
 
-    def _add_metadata(self, event: Event) -> None:
-        if event.name in ("thread_name", "process_name") and event.args is not None:
-            self.label(event.name, event.pid, event.tid, event.args.name)
+    def _add_metadata(self, rows: _Rows) -> None:
+        for event in rows.events:
+            if event.name in ("thread_name", "process_name") and event.args is not None:
+                self.label(event.name, event.pid, event.tid, event.args.name)
 
     def _times(self, events: list[Event]) -> tuple[Int64s, Int64s, Bools]:
         """Start, end and whether both are known; an event that ends before it starts gets duration zero."""

@@ -179,7 +179,7 @@ class Gathered:
         if name == "order":
             return np.where(column >= POSITIONS, column - POSITIONS + self.position, column)
         if codes is None:
-            return column.copy()
+            return column
         if name == "arguments":
             return np.array(codes, np.int32)[column + 1] - 1
         return np.array([*codes, MISSING], np.int32)[column]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, TypeAlias
 
@@ -24,7 +24,7 @@ _HOST = {
 """Host categories in lower case: traces of 2021 wrote `Operator`, `Runtime`, `Kernel`, `Memcpy`, `Memset`."""
 _CALL = re.compile(r"(?:\w+_)?(?:runtime|driver)")
 """Calls, by whatever name an accelerator has: cuda_runtime, hip_driver, xpu_runtime, privateuse1_driver ..."""
-_DEVICE = {"kernel": DeviceKind.KERNEL, "concurrent_kernel": DeviceKind.KERNEL, "mtia_ccp_events": DeviceKind.KERNEL}
+_KERNELS = ("kernel", "concurrent_kernel", "mtia_ccp_events")
 _COPIES = {"memcpy": DeviceKind.MEMCPY, "memset": DeviceKind.MEMSET}
 _COPY = re.compile(r"(?:\w+_)?(?P<what>memcpy|memset)")
 """gpu_memcpy, and those of the forks of Kineto that name their own device: mlu_memset, gcu_memcpy ..."""
@@ -42,7 +42,6 @@ _INSTANTS = ("", "cpu_instant_event")
 _OVERHEAD = "overhead"
 """The category of the pauses that the profiler itself made."""
 _MAX_CATEGORIES = 255
-_JOINED_CHUNKS = 64
 
 Codes: TypeAlias = npt.NDArray[np.int64]
 Columns: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -111,8 +110,8 @@ def _complete(cat: str) -> Route:
     known = cat.lower()
     if known in _HOST or _CALL.fullmatch(known):
         return Route(Target.HOST, _HOST.get(known, HostKind.RUNTIME), cat, True)
-    if known in _DEVICE:
-        return Route(Target.DEVICE, _DEVICE[known], cat, True, known in _UNSORTED)
+    if known in _KERNELS:
+        return Route(Target.DEVICE, DeviceKind.KERNEL, cat, True, known in _UNSORTED)
     if copy := _COPY.fullmatch(known):
         return Route(Target.DEVICE, _COPIES[copy["what"]], cat, True)
     if known == _OVERHEAD:
@@ -128,26 +127,25 @@ class Router:
         self.routes: list[Route] = []
         self._keys: list[tuple[str, str]] = []
         self._categories = Dictionary()
-        self._categories.encode((*_HOST, *_COMMON, *_DEVICE, *_FLOWS))
-        self._codes: Int64s = np.full((_MAX_CATEGORIES + 1, 256), -1, np.int64)
+        self._categories.encode((*_HOST, *_COMMON, *_KERNELS, *_FLOWS))
+        self._codes: Int64s = np.full((_MAX_CATEGORIES + 1) * 256, -1, np.int64)
 
     def encode(self, events: list[Event]) -> Codes:
         """Return a code for each event. Categories after the first 255 (invalid, then) share one."""
-        cats = self._categories.encode([event.cat for event in events]).clip(max=_MAX_CATEGORIES)
-        phases = [event.ph for event in events]
-        letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
-        if len(letters) != len(events) or "" in phases:
-            letters = np.array([ord(ph) & 255 if len(ph) == 1 else 0x3F for ph in phases], np.uint8)
-        codes: Codes = self._codes[cats, letters]
+        cats = self._categories.encode([event.cat for event in events])
+        if len(self._categories) > _MAX_CATEGORIES:
+            cats = cats.clip(max=_MAX_CATEGORIES)
+        places = cats * 256 + _letters([event.ph for event in events])
+        codes: Codes = self._codes.take(places)
         if codes.min(initial=0) < 0:
             names = list(self._categories)
-            fresh = zip(cats[codes < 0].tolist(), letters[codes < 0].tolist(), strict=True)
-            for cat, letter in dict.fromkeys(fresh):  # in the order of the file
-                name = names[cat] if cat < _MAX_CATEGORIES else "other categories"
-                self._codes[cat, letter] = len(self.routes)
-                self.routes.append(_route(chr(letter), name))
-                self._keys.append((chr(letter), name))
-            codes = self._codes[cats, letters]
+            for place in dict.fromkeys(places[codes < 0].tolist()):  # in the order of the file
+                cat, letter = divmod(place, 256)
+                key = chr(letter), names[cat] if cat < _MAX_CATEGORIES else "other categories"
+                self._codes[place] = len(self.routes)
+                self.routes.append(_route(*key))
+                self._keys.append(key)
+            codes = self._codes.take(places)
         return codes
 
     @property
@@ -165,6 +163,14 @@ class Router:
         return np.fromiter(kept, np.int64, len(self.routes))
 
 
+def _letters(phases: list[str]) -> npt.NDArray[np.uint8]:
+    """The letter of each phase; a question mark for what has several or none."""
+    letters = np.frombuffer("".join(phases).encode("latin-1", "replace"), np.uint8)
+    if len(letters) == len(phases) and all(phases):
+        return letters
+    return np.array([ord(ph) & 255 if len(ph) == 1 else 0x3F for ph in phases], np.uint8)
+
+
 class Dictionary(dict[Any, int]):
     """Maps values to consecutive integers, in order of first appearance."""
 
@@ -177,31 +183,28 @@ class Dictionary(dict[Any, int]):
         return packed(list(map(self.__getitem__, values))).astype(np.int32)
 
 
-@dataclass(slots=True)
 class Pieces:
-    """Collects a table's columns chunk by chunk.
+    """A table's columns, which grow chunk by chunk; in place, for an array for each chunk would fragment the heap."""
 
-    It joins the chunks now and then: one small array per chunk of a large file would fragment the heap.
-    """
-
-    joined: list[Columns] = field(default_factory=list)
-    fresh: list[Columns] = field(default_factory=list)
+    def __init__(self) -> None:
+        self._grown: dict[str, tuple[np.dtype[Any], bytearray]] = {}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the columns."""
-        return tuple((*self.joined, *self.fresh)[0])
+        return tuple(self._grown)
 
     def append(self, columns: Columns) -> None:
         """Append the rows of one chunk."""
-        self.fresh.append(columns)
-        if len(self.fresh) == _JOINED_CHUNKS:
-            self.joined.append({name: np.concatenate([piece[name] for piece in self.fresh]) for name in columns})
-            self.fresh.clear()
+        for name, column in columns.items():
+            dtype, grown = self._grown.setdefault(name, (column.dtype, bytearray()))
+            assert dtype == column.dtype, name
+            grown += column.data
 
     def __bool__(self) -> bool:
-        return bool(self.joined or self.fresh)
+        return bool(self._grown)
 
     def column(self, name: str) -> npt.NDArray[Any]:
-        """Return one whole column and release its pieces."""
-        return np.concatenate([piece.pop(name) for piece in (*self.joined, *self.fresh)])
+        """Return one whole column and release it."""
+        dtype, grown = self._grown.pop(name)
+        return np.frombuffer(grown, dtype)

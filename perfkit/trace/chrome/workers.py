@@ -24,7 +24,6 @@ from typing import Any, TypeAlias
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.events import DECODE_ERRORS, Event, decode_array
 from perfkit.trace.chrome.gathered import POSITIONS, Delta, Maps
-from perfkit.trace.columns import Content
 
 _TASKS_EACH = 2
 """Tasks that wait for or are with one worker: it never waits for the next."""
@@ -37,7 +36,7 @@ class Sizes:
     """In bytes of text."""
 
     start: int = 48 << 20
-    """Read before workers start: less does not pay for them."""
+    """Read before workers start, but where the file has more than that: less does not pay for them."""
     small: int = 128 * 1024
     """Shorter texts are decoded here: those at the end of a file, and those in which damage is looked for."""
     task: int = 4 << 20
@@ -65,10 +64,11 @@ def number() -> int:
 class SharedColumns(ColumnBuilder):
     """A ColumnBuilder that has workers decode most of the text. Close it; `finish` must come before any result."""
 
-    def __init__(self, workers: int, *, content: Content = Content.ALL, sizes: Sizes = _SIZES) -> None:
-        super().__init__(content=content)
+    def __init__(self, workers: int, *, size: int = 0, sizes: Sizes = _SIZES) -> None:
+        """`size`: bytes of the file, packed or not; 0 where unknown."""
+        super().__init__()
         self._wanted, self._sizes = workers, sizes
-        self._left = sizes.start
+        self._left = sizes.start if size < sizes.start else 0
         """Bytes still to be decoded here."""
         self._workers: list[_Worker] = []
         self._free: deque[_Slot] = deque()
@@ -125,7 +125,7 @@ class SharedColumns(ColumnBuilder):
             [_Slot(self._sizes.task, self._sizes.columns) for _ in range(_TASKS_EACH)] for _ in range(self._wanted)
         ]
         for own in slots:
-            self._workers.append(_Worker(own, self.content, [worker.pipe for worker in self._workers]))
+            self._workers.append(_Worker(own, [worker.pipe for worker in self._workers]))
         self._free = deque(slot for nth in zip(*slots, strict=True) for slot in nth)
 
     def _dispatch(self) -> None:
@@ -180,7 +180,7 @@ class _Slot:
 class _Worker:
     """A process that decodes; seen from outside."""
 
-    def __init__(self, slots: list[_Slot], content: Content, inherited: list[Connection]) -> None:
+    def __init__(self, slots: list[_Slot], inherited: list[Connection]) -> None:
         self.slots = slots
         self.maps: Maps = {}
         self.pipe, theirs = Pipe()
@@ -194,7 +194,7 @@ class _Worker:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 for pipe in (self.pipe, *inherited):
                     pipe.close()
-                _work(theirs, slots, ColumnBuilder(content=content))
+                _work(theirs, slots, ColumnBuilder())
                 code = 0
             finally:
                 os._exit(code)
@@ -239,7 +239,7 @@ def _work(pipe: Connection, slots: list[_Slot], builder: ColumnBuilder) -> None:
         text = memoryview(slots[number].memory)
         try:
             for begin, end in spans:
-                builder.add(decode_array(text[begin:end], builder.content))
+                builder.add(decode_array(text[begin:end]))
         except DECODE_ERRORS:
             pipe.send(None)
             return

@@ -74,6 +74,15 @@ def test_one_time(text: str, ns: int | None) -> None:
     assert converted("1712195495519689.047", text) == [1712195495519689047, ns]
 
 
+@pytest.mark.parametrize(
+    "texts",
+    ["7.5 1.250", "1.250 7.5", "0.123 7.5 1", "1.2345 5", "5 1.2345 1.500", "7.5 1 1.125 1.2"],
+)
+def test_times_of_three_decimals_beside_others(texts: str) -> None:
+    """GIVEN as many points as times, or points where three decimals would have them THEN each is read by itself"""
+    assert converted(*texts.split()) == [exact(text) for text in texts.split()]
+
+
 def test_no_times() -> None:
     assert converted() == []
 

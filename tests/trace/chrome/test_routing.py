@@ -94,9 +94,9 @@ def test_a_dictionary_numbers_by_first_appearance():
     assert dictionary.encode(["c", "a"]).tolist() == [2, 1]
 
 
-@pytest.mark.parametrize("chunks", [1, 63, 64, 65, 128])
+@pytest.mark.parametrize("chunks", [1, 2, 1000])
 def test_pieces_keep_the_order_of_the_chunks(chunks):
-    """GIVEN as many chunks as are joined at a time, fewer or more WHEN a column is taken THEN all are in it in order"""
+    """GIVEN chunks WHEN a column is taken THEN all are in it in order"""
     pieces = Pieces()
     for chunk in range(chunks):
         pieces.append({"start": np.array([2 * chunk, 2 * chunk + 1])})

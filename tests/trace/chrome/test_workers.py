@@ -120,6 +120,14 @@ def test_a_worker_that_is_killed_costs_no_event():
             read(text(), columns)
 
 
+@pytest.mark.parametrize(("size", "started"), [(0, False), (2_999, False), (3_000, True)])
+def test_workers_of_a_large_file_start_at_once(size: int, started: bool):
+    """GIVEN a file at least as large as what is read before workers start THEN they have its first text already"""
+    with closing(SharedColumns(1, size=size, sizes=SIZES)) as columns:
+        columns.decode(b'{"ph":"X"}' + b" " * 300)
+        assert bool(columns._workers) is started
+
+
 @pytest.mark.parametrize("damage", ["", "damaged"])
 def test_a_file_is_read_alike(damage: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """GIVEN a file, whole or damaged WHEN load uses workers THEN the trace is the one without them, repairs included"""
