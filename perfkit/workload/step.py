@@ -107,6 +107,8 @@ class StepWorkload:
         self.optimizer = self._make_optimizer()
         self._scaler = self._make_scaler()
         self._compile()
+        self.has_graphs = config.step.compile_mode != "default" and self.device_type == "cuda"
+        """Whether torch.compile records CUDA graphs, which have to be told where a step begins."""
         self.annotation: Annotation | None = None
         self.keeps = False
         """Whether `made` is to hold what a step computes."""
@@ -149,11 +151,12 @@ class StepWorkload:
         return torch.amp.GradScaler(self.device_type)
 
     def _compile(self) -> None:
-        if self.config.step.compile == "model":
-            self.model.compile()
-        elif self.config.step.compile == "block":
+        asked = self.config.step
+        if asked.compile == "model":
+            self.model.compile(mode=asked.compile_mode)
+        elif asked.compile == "block":
             for block in self.blocks:
-                block.compile()
+                block.compile(mode=asked.compile_mode)
 
     def annotate(self, *, gradients: bool = False, backward: bool = False) -> Annotation:
         """Put every phase inside a range from now on, and every module while the annotation is entered or installed."""
@@ -171,6 +174,8 @@ class StepWorkload:
             on_phase(name)
             return self.annotation.phase(name) if self.annotation else nullcontext(_nobody_asks)
 
+        if self.has_graphs:  # else each block's call would be a step, which frees what those before it returned
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
                 outputs = self.forward()
