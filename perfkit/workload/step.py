@@ -124,6 +124,11 @@ class StepWorkload:
         raise NotImplementedError
 
     @property
+    def inputs(self) -> Any:
+        """What a step is given, such as a batch: tensors, and collections of them."""
+        raise NotImplementedError
+
+    @property
     def blocks(self) -> Iterable[nn.Module]:
         """What `--compile block` compiles, each by itself."""
         raise NotImplementedError
@@ -234,14 +239,35 @@ class TransformerWorkload(StepWorkload):
         with torch.device(config.step.device):
             self.config = config
             model = Transformer(config)
+            self._chance = _chance(config.step.device)
             self.tokens, self.targets = self.draw(config.step.batch_size)
         super().__init__(config, model)
+
+    def repeat(self, sequences: int) -> None:
+        """Make the batch that of a run with so many sequences, repeated until it is full; the tensors stay.
+
+        Raises UsageError where that comes out uneven.
+        """
+        times, over = divmod(self.config.step.batch_size, sequences)
+        if over or not times:
+            raise UsageError(f"--batch-size {self.config.step.batch_size} is no multiple of {sequences} sequences")
+        before = _chance(self.config.step.device, self._chance)
+        with torch.device(self.config.step.device):
+            drawn = self.draw(sequences)
+        _chance(self.config.step.device, before)
+        for mine, again in zip(self.inputs, drawn, strict=True):
+            mine.copy_(again.repeat(times, 1))
 
     def draw(self, sequences: int) -> tuple[Tensor, Tensor]:
         """Tokens and targets, each (sequences, t), on PyTorch's default device."""
         shape = (sequences, self.config.step.context_length or 0)
         vocabulary = self.config.transformer.vocab_size
         return torch.randint(vocabulary, shape), torch.randint(vocabulary, shape)
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Tokens and targets, each (b, t)."""
+        return self.tokens, self.targets
 
     @property
     def blocks(self) -> Iterable[nn.Module]:
@@ -255,3 +281,16 @@ class TransformerWorkload(StepWorkload):
     def loss(self, made: Tensor) -> Tensor:
         """The cross-entropy of the logits."""
         return F.cross_entropy(made.flatten(0, 1), self.targets.flatten())
+
+
+def _chance(device: str, state: Tensor | None = None) -> Tensor:
+    """The state of the random numbers of a device, and another in its place, if one is given."""
+    if torch.device(device).type == "cuda":
+        before = torch.cuda.get_rng_state(device)
+        if state is not None:
+            torch.cuda.set_rng_state(state, device)
+    else:
+        before = torch.get_rng_state()
+        if state is not None:
+            torch.set_rng_state(state)
+    return before
