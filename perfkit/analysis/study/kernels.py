@@ -146,13 +146,18 @@ def _besides(scope: Scope, results: Results) -> Answer:
         large = [row for row in others if row["share"] >= _NOTICEABLE]
         beside = float(sum(row["share"] for row in others))
         each = "; ".join(f"{row['category']} {units.percent(row['share'])} ({row['serves']})" for row in large)
-        said.append(f"{size}: {units.percent(beside)} of forward is no matrix multiply: {each or 'nothing noticeable'}")
+        host = sum(row["share"] for row in rows if row["size"] == size and row["category"] == HOST)
+        said.append(
+            f"{size}: {units.percent(beside)} of forward is computation other than matrix multiplies:"
+            f" {each or 'nothing noticeable'}"
+            + (f"; {units.percent(host)} is none, but what the host does around operators" if host else "")
+        )
     columns = (
         Column("size"), Column("category"), Column("share", "1", "share", "of forward"),
         Column("serves", title="the modules it serves"),
     )  # fmt: skip
     table = table_of("study_besides", "What forward does besides matrix multiplies", columns, rows)
-    cause = "; they do few operations for each byte that they move, so that memory sets their time"
+    cause = "; such kinds of work do few operations for each byte that they move, so that memory sets their time"
     first = inference(scope, scope.sizes[0])
     return Answer(
         sentence=". ".join(said) + cause,
@@ -207,6 +212,8 @@ def _mix(scope: Scope, results: Results) -> Answer:
                 f"; {grows['category']} grows most, from {units.percent(grows['inference'])} to"
                 f" {units.percent(grows['training'])}"
             )
+            if (serving := other.tables(SERVING, None)) is not None:
+                text += f" (in training it serves {_serves(serving.frame, grows['category'])})"
         said.append(text)
     if not said:
         results.record(inference(scope, scope.sizes[0]))

@@ -329,13 +329,16 @@ def _why(step: FirstStep) -> str:
         else ""
     )
     counts = {Cause.FAULTS: f" ({step.faults:,.0f} more{waited})", Cause.COMPILE: f" ({step.graphs:.0f} graphs)"}
+    named = [(cause, seconds) for cause, seconds in large if seconds >= _NAMED_SHARE * step.excess_s]
     parts = [
-        f"{units.duration(seconds)} {_WORDS.get(cause, cause.value)}{counts.get(cause, '')}"
-        for cause, seconds in large
-        if seconds >= _NAMED_SHARE * step.excess_s
+        f"{units.duration(seconds)} {_WORDS.get(cause, cause.value)}{counts.get(cause, '')}" for cause, seconds in named
     ]
+    rest = step.excess_s - sum(seconds for _, seconds in named)
+    if named and abs(rest) >= _NAMED_SHARE * step.excess_s:
+        what = "all else" if rest > 0 else "all else, of which steady steps have more"
+        parts.append(f"{'' if rest > 0 else 'less '}{units.duration(abs(rest))} {what}")
     where = max(step.phases.items(), key=lambda item: item[1], default=("", 0.0))
-    most = f", most of it in {where[0]} ({units.duration(where[1])})" if where[1] > 0.5 * step.excess_s else ""
+    most = f"; by phase most in {where[0]}, {units.duration(where[1])}" if where[1] > 0.5 * step.excess_s else ""
     return f" ({'; '.join(parts)}{most})" if parts or most else ""
 
 
