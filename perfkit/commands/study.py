@@ -174,9 +174,13 @@ def _study(questions: Sequence[Question], names: Sequence[str], options: StudyOp
 
         results = Results(taken, attention=cache(alone))
         found, early = _answers(questions, scope, results, made)
+        written: list[Path] = []
+        try:
+            written = answers.write(found, options.output, names) if found else []
+        except UsageError as error:  # a full disk: what there is to say is said all the same
+            early = early or error
         with show.and_then(early):
             if found:
-                written = answers.write(found, options.output, names)
                 by_title = len(questions) > 1 or options.format == "table"
                 show.write([one.report for one in found], options.format, top=None, by_title=by_title)
                 _tell_evidence(found, results, scope, written, options)

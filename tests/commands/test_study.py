@@ -244,6 +244,14 @@ def test_all_makes_a_folder_with_everything(study, tmp_path):
     assert (folder / "figures" / "q02_warmup.svg").read_text().startswith("<?xml")
 
 
+def test_a_full_disk_takes_no_answer_from_the_terminal(study, tmp_path):
+    """GIVEN a folder of tables in which nothing can be written THEN the answer is shown, and the last line says why"""
+    (tmp_path / "study" / "tables" / "q11_residual.csv").mkdir(parents=True)
+    result = study("residual")
+    assert "the residual stream is 0.25 MiB" in result.out
+    assert (result.code, result.err.splitlines()[-1].startswith("perfkit: ")) == (2, True)
+
+
 @pytest.mark.parametrize(("form", "holds"), [("md", "| size"), ("csv", "size,batch,context")])
 def test_the_table_in_other_formats(study, form: str, holds: str):
     result = study("residual", "--format", form)

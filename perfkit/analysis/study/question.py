@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -26,8 +26,8 @@ PLAIN_OUTCOMES = ("ok", "spilled")
 """Outcomes of runs that were measured to their end."""
 
 
-_STEPS = Measurement().measure_steps
-"""The usual number, but for recordings of memory."""
+_WARMUP, _STEPS = Measurement().warmup_steps, Measurement().measure_steps
+"""The usual numbers; recordings of memory have fewer steps."""
 
 
 class UnansweredError(PerfkitError):
@@ -259,7 +259,7 @@ def named(config: RunConfig) -> str:
         *([f"compile {step.compile}"] if step.compile != "off" else []),
         *([f"{step.parallel} ranks"] if step.parallel != "off" else []),
         *([f"checkpoint every {step.checkpoint_group}"] if step.checkpoint_group else []),
-        *([f"{measurement.warmup_steps} warm-up"] if measurement.warmup_steps not in (2, 5) else []),
+        *([f"{measurement.warmup_steps} warm-up"] if measurement.warmup_steps != _WARMUP else []),
         *(
             [f"{measurement.measure_steps} steps"]
             if measurement.measure_steps not in (_STEPS, MEASURED_STEPS.get(measurement.profiler))
@@ -275,6 +275,8 @@ def table_of(name: str, title: str, columns: Sequence[Column], rows: Sequence[Ro
     frame = pd.DataFrame(list(rows), columns=[column.name for column in columns])
     numbers = [column.name for column in columns if column.kind != "text"]
     frame = frame.astype(dict.fromkeys(numbers, float))
+    if "outcome" in frame and not frame["outcome"].isin(PLAIN_OUTCOMES).all():  # then it says why numbers are missing
+        columns = [replace(column, spare=False) if column.name == "outcome" else column for column in columns]
     whole = [name for name in numbers if len(frame) and frame[name].notna().all() and (frame[name] % 1 == 0).all()]
     frame = frame.astype(dict.fromkeys(whole, "int64"))
     return Table(name, title, tuple(columns), frame, tuple(notes))

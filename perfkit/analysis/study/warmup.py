@@ -24,6 +24,7 @@ from perfkit.analysis.study.question import (
     Row,
     Scope,
     Taken,
+    UnansweredError,
     listed,
     outcome_of,
     table_of,
@@ -223,14 +224,17 @@ def _answer(scope: Scope, results: Results) -> Answer:
     for size in scope.sizes:
         taken = [results[_run(scope, size, count)] for count in COUNTS]
         records = [one.measured for one in taken if one.measured is not None and one.measured.steps]
-        if not records:
-            results.record(_run(scope, size, COUNTS[-1]))
-        found = examine(records)
         rows += _rows(size, taken)
+        if not records:
+            continue
+        found = examine(records)
         tables.append(_first_steps(size, found, several=len(scope.sizes) > 1))
         sentences.append(_sentence(size, found, records, on_gpu=scope.on_gpu))
         needed = max(needed, found.needed)
         drawn += records
+    if not drawn:
+        results.record(_run(scope, scope.sizes[0], COUNTS[-1]))
+        raise UnansweredError("no run has a step")
     columns = (
         Column("size"), Column("warmup_steps", "", "count", "warm-up steps"), Column("n", "", "count"),
         Column("first_s", "s", "time", "first measured", scale="time"),

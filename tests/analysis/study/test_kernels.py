@@ -102,6 +102,22 @@ def test_the_share_of_matmuls_in_inference_and_in_training():
     )
 
 
+def test_a_size_without_a_result_does_not_take_the_others_answer():
+    """GIVEN tiny, and small for which there was no time THEN Q4 and Q5 answer for tiny, and say so of small"""
+    two = dataclasses.replace(SCOPE, sizes=("small", "tiny"))
+    serving = table(SERVING, category=["matmul", "softmax"], scope=["head", "attn"], total_ns=[60, 40])
+    found = results(
+        taken(FORWARD, tables={"kernels/forward": kernels(a=12), f"{SERVING}/forward": serving}),
+        taken(STEP, tables={"kernels": kernels(a=12)}),
+        Taken(config=inference(two, "small"), outcome="skipped", seconds=60.0),
+    )
+    for question in (TOP_KERNEL, BESIDES):
+        answer = question.answer(two, found)
+        assert answer.sentence.startswith("tiny: ")
+        assert "small forward profiled has no result (skipped, about 60 s)" in answer.sentence
+        assert found[FORWARD].folder in answer.advice
+
+
 def test_a_lacking_run_of_the_mix_is_a_row():
     two = dataclasses.replace(SCOPE, sizes=("tiny", "small"))
     mix = table("categories", category=["matmul"], total_ns=[1])

@@ -131,6 +131,6 @@ def test_a_run_in_words():
         profiler="torch",
     )  # fmt: skip
     assert named(config) == "tiny train context 64 bf16 compile model checkpoint every 2 0 warm-up profiled"
-    assert named(SCOPE.config("tiny", warmup_steps=2, measure_steps=2)) == "tiny forward-backward 2 steps"
+    assert named(SCOPE.config("tiny", warmup_steps=2, measure_steps=2)) == "tiny forward-backward 2 warm-up 2 steps"
     assert named(SCOPE.config("tiny", profiler="memory")) == "tiny forward-backward memory recorded"
     assert [listed(names) for names in ([], ["a"], ["a", "b", "c"])] == ["", "a", "a, b and c"]

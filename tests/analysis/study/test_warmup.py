@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from perfkit.analysis.noise.causes import Cause
+from perfkit.analysis.study.question import UnansweredError
 from perfkit.analysis.study.warmup import COUNTS, WARMUP, examine
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 from perfkit.schema.record import StepSample
@@ -79,6 +82,16 @@ def test_a_second_step_within_the_spread_is_told_and_is_no_warm_up():
     sentence = WARMUP.answer(SCOPE, results(taken(config, tuple(steps)))).sentence
     assert "; step 2 still 500.0 us" in sentence
     assert sentence.endswith("1 warm-up step is enough here, since steady steps vary as much as what is left")
+
+
+def test_a_size_without_a_step_is_a_row_beside_the_others():
+    """GIVEN tiny's runs, and none of small THEN tiny is answered, and small's rows say why, whatever the width"""
+    answer = WARMUP.answer(dataclasses.replace(SCOPE, sizes=("small", "tiny")), results(*RUNS))
+    assert answer.sentence.startswith("tiny: step 1 takes 50.00 ms")
+    assert [row["outcome"] for row in rows(answer.tables[0])] == ["not run"] * 4 + ["ok"] * 4
+    assert not answer.tables[0].columns[-1].spare
+    with pytest.raises(UnansweredError):
+        WARMUP.answer(SCOPE, results())
 
 
 def test_compilation_is_a_cause_of_its_own():
