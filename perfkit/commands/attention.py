@@ -102,6 +102,8 @@ class AttentionOptions:
     """Passes before those that are measured."""
     device: Annotated[str, _MEASURE] = "auto"
     """auto, cpu, cuda or cuda:N."""
+    num_threads: Annotated[int | None, _MEASURE] = None
+    """Number of threads that PyTorch uses inside one CPU operation; default: PyTorch's default."""
     memory: Annotated[str | None, _MEASURE] = None
     """The memory to fit into, such as 16GB or 15.6GiB; default: the device's free memory."""
     force: Annotated[bool, _MEASURE] = False
@@ -122,7 +124,7 @@ class AttentionOptions:
     plot: Annotated[tuple[str, ...], _FILES, plot_flag(_PICTURES)] = ()
 
     def __post_init__(self) -> None:
-        for name in ("head_width", "sequence", "batch_size", "passes", "warmup_steps"):
+        for name in ("head_width", "sequence", "batch_size", "passes", "warmup_steps", "num_threads"):
             values = getattr(self, name)
             for value in values if isinstance(values, tuple) else (values,):
                 if value is not None and not 1 <= value < SIZE_LIMIT:
@@ -201,17 +203,17 @@ def investigate(options: AttentionOptions = _DEFAULT, outside: Outside = _OUTSID
     available = units.parse_size(options.memory) if options.memory is not None else free
     cells = _cells(options, device)
     folder = _folder(options)
-    grid = _Grid(options, device, available, folder, outside)
-    try:
-        number = grid.run(cells)
-        results = [grid.results[cell] for cell in cells if cell in grid.results]
-        machine = attention_report.machine_of(grid.records[-1].environment) if grid.records else Machine()
-        report = (
-            attention_report.report(results, machine).plus(findings=_said_of_grid(options, device)) if results else None
-        )
-    finally:
-        if not options.resume and not any(folder.rglob(RECORD_FILE)):  # it was made here, and nothing was measured
-            shutil.rmtree(folder, ignore_errors=True)
+    with folders.reserved(folder, "--folder"):
+        grid = _Grid(options, device, available, folder, outside)
+        try:
+            number = grid.run(cells)
+            results = [grid.results[cell] for cell in cells if cell in grid.results]
+            machine = attention_report.machine_of(grid.records[-1].environment) if grid.records else Machine()
+            said = _said_of_grid(options, device)
+            report = attention_report.report(results, machine).plus(findings=said) if results else None
+        finally:
+            if not options.resume and not any(folder.rglob(RECORD_FILE)):  # it was made here, and nothing was measured
+                shutil.rmtree(folder, ignore_errors=True)
     ending = None
     if number is not None:
         saved = f"; {len(results)} of {len(cells)} cells are saved: continue with {_again(options, folder)}"
@@ -312,7 +314,7 @@ class _Grid:
 
     def _turn(self, cell: Cell) -> Turn:
         passes = self.options.passes or (_ON_CPU if self.device == "cpu" else _ON_GPU).passes
-        config = runs.config_of(cell, self.device, passes, self.options.warmup_steps)
+        config = runs.config_of(cell, self.device, passes, self.options.warmup_steps, self.options.num_threads)
         key = runs.key_of(cell, config)
         self._cell_of[key] = cell
         return Turn(Point(key=key, config=config), 1)
@@ -364,8 +366,10 @@ class _Grid:
         if finished.disk_full:
             raise UsageError(f"{self.folder}: the disk is full: free some space and continue with --resume")
         is_usage = finished.outcome == "error" and finished.exit_code == UsageError.exit_code
-        if is_usage and (cell.implementation == FUNCTION or not self.records):
-            raise UsageError(finished.last_words)
+        is_own = cell.implementation == FUNCTION
+        worked = any(one.outcome == "ok" for one in self.results.values() if one.cell.function == cell.function)
+        if is_usage and (not self.records or (is_own and not worked)):
+            raise UsageError(finished.last_words)  # a function that works at a shape before has a row that says why
         self._keep(attention_results.of_finished(cell, finished), finished.record)
 
     def _keep(self, result: Result, saved: RunRecord | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -13,16 +12,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-import perfkit
 from perfkit import signals
 from perfkit.analysis.attribution.attribute import Phase
 from perfkit.analysis.explained.reading import Edition
 from perfkit.analysis.reports import recorded_memory
 from perfkit.analysis.reports.page import pictures
 from perfkit.analysis.reports.trace import TABLES
-from perfkit.analysis.study import budget, catalogue, page
+from perfkit.analysis.study import budget, catalogue
+from perfkit.analysis.study.alone import OWN, PRECISIONS
 from perfkit.analysis.study.page import Answered
-from perfkit.analysis.study.question import Question, Results, Scope, Taken, answered
+from perfkit.analysis.study.question import Question, Results, Scope, Taken, UnansweredError, answered
 from perfkit.analysis.study.serving import SERVING
 from perfkit.analysis.sweeps.rows import Forecast
 from perfkit.analysis.time.account import Selection
@@ -30,23 +29,22 @@ from perfkit.analysis.time.trace_table import View
 from perfkit.commands import attention as attention_command
 from perfkit.commands import reports
 from perfkit.commands.attention import AttentionOptions
-from perfkit.commands.console import plots, show
+from perfkit.commands.console import answers, show
 from perfkit.commands.console.progress import going_on
 from perfkit.commands.console.show import Format
-from perfkit.commands.inputs import completing, jobs, recorded
+from perfkit.commands.inputs import completing, folders, jobs, recorded
 from perfkit.commands.inputs.paths import RunFolder
-from perfkit.commands.processes import kept
+from perfkit.commands.processes import kept, own_attention
 from perfkit.commands.processes.kept import Kept
 from perfkit.commands.sweep_forecast import forecast_of
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError
 from perfkit.launch import places
 from perfkit.launch.campaign import Execute
-from perfkit.render import files, opening
+from perfkit.render import opening
 from perfkit.schema import record as records
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
 from perfkit.schema.page.pictures import Picture
-from perfkit.schema.page.sections import Page
 from perfkit.schema.parts.workloads import ModelSize
 from perfkit.schema.printable import printable
 from perfkit.schema.record import RunRecord
@@ -58,8 +56,7 @@ _NAMES = Parameter(
     name="QUESTION", help="Q1 to Q20, or a question's word, or all; none lists them.",
     completer=completing.names(catalogue.WORDS),
 )  # fmt: skip
-_FORMS = (".csv", ".md", ".tex", ".typ")
-"""What the tables of an answer are written as."""
+_GOES_ON = "the same command goes on"
 _UNEXPLAINED = ("timeout", "host-killed", "error")
 
 
@@ -106,6 +103,10 @@ class StudyOptions:
 _SEQUENCES, _IMPLEMENTATIONS = (256, 512, 1024), ("eager", "sdpa")
 """Of attention alone without a GPU: a minute or two on two cores."""
 _WIDTHS = (16, 64)
+_OWN = "attention_own"
+"""Folders of a function's grids begin so."""
+_NO_TIME = 1e-9
+"""Seconds in which no cell begins."""
 
 
 def _attention(options: AttentionOptions) -> Report | None:
@@ -123,6 +124,7 @@ class Outside:
     execute: Execute = kept.in_fresh_process
     find: Callable[[Iterable[str]], dict[str, places.Place]] = places.find
     attention: Callable[[AttentionOptions], Report | None] = _attention
+    check: Callable[[str, int, int, str], None] = own_attention.check
 
 
 _DEFAULT, _OUTSIDE = StudyOptions(), Outside()
@@ -142,7 +144,14 @@ def execute(
         _list(options.format)
         return 0
     questions = catalogue.chosen(names)
+    with folders.reserved(options.output, "--output"):
+        _study(questions, names, options, outside)
+    return 0
+
+
+def _study(questions: Sequence[Question], names: Sequence[str], options: StudyOptions, outside: Outside) -> None:
     scope = _scope(questions, options, outside)
+    _check_function(questions, options, scope, outside)
     needs = catalogue.needs(questions, scope)
     plan = kept.Plan(
         needs=needs,
@@ -152,19 +161,29 @@ def execute(
         budget_s=None if options.budget is None else budget.seconds(options.budget),
         execute=outside.execute,
     )
+    began = time.monotonic()
     made = kept.measure(plan)
     with show.and_then(_ending(made, needs, options)):
         taken = {key: _taken(key, config, made, options.output) for key, config in needs.items()}
-        alone = cache(lambda kind: outside.attention(grid) if (grid := _grid(kind, options, scope)) else None)
-        results = Results(taken, attention=alone)
+
+        def alone(kind: str) -> Report | None:
+            grid = _grid(kind, options, scope, time.monotonic() - began)
+            if grid is not None and made.interrupted is not None:
+                raise UnansweredError(f"{_ended_by(made)}; {_GOES_ON}")
+            return _alone(grid, outside)
+
+        results = Results(taken, attention=cache(alone))
         found, early = _answers(questions, scope, results, made)
+        written: list[Path] = []
+        try:
+            written = answers.write(found, options.output, names) if found else []
+        except UsageError as error:  # a full disk: what there is to say is said all the same
+            early = early or error
         with show.and_then(early):
             if found:
-                written = _write(found, options, names)
                 by_title = len(questions) > 1 or options.format == "table"
                 show.write([one.report for one in found], options.format, top=None, by_title=by_title)
                 _tell_evidence(found, results, scope, written, options)
-    return 0
 
 
 def _list(form: Format) -> None:
@@ -205,32 +224,51 @@ def _forecast(config: RunConfig, scope: Scope) -> Forecast | None:
     return None if scope.memory is None else forecast_of(config, scope.device, scope.memory)
 
 
-def _grid(kind: str, options: StudyOptions, scope: Scope) -> AttentionOptions | None:
-    """The grid of attention alone, or of a function of the user's beside PyTorch's; None where none is named.
+def _grid(kind: str, options: StudyOptions, scope: Scope, spent_s: float) -> AttentionOptions | None:
+    """Attention alone (`grid`), or in a precision with a function of the user's beside it; None where none is named.
 
-    Without a GPU it is a small one, where nothing else is asked for.
+    Without a GPU it is a small one, where nothing else is asked for. Of the budget `spent_s` is used up already.
     """
-    if kind == "own" and options.function is None:
+    is_own, small = kind in PRECISIONS, not scope.on_gpu
+    if is_own and options.function is None:
         return None
-    small = not scope.on_gpu
-    folder = options.output / ("attention" if kind == "grid" else "attention_own")
+    folder = options.output / (f"{_OWN}_{kind}" if is_own else "attention")
+    left = None if options.budget is None else budget.seconds(options.budget) - spent_s
     return AttentionOptions(
         head_width=_WIDTHS if small else (),
         sequence=options.context_length or (_SEQUENCES if small else ()),
         implementation=_IMPLEMENTATIONS if small else (),
-        function=options.function if kind == "own" else None,
+        function=options.function if is_own else None,
+        precision="bf16" if kind == "bf16" else "fp32",
         device=options.device,
+        num_threads=options.num_threads,
         memory=options.memory,
-        budget=None if options.budget is None else budget.seconds(options.budget),
+        budget=None if left is None else max(left, _NO_TIME),
         folder=folder,
         resume=folder.is_dir(),
     )
 
 
+def _alone(grid: AttentionOptions | None, outside: Outside) -> Report | None:
+    if grid is not None and grid.budget == _NO_TIME and not grid.resume:
+        raise UnansweredError("the time budget had no room for it; a larger --budget has")
+    return None if grid is None else outside.attention(grid)
+
+
+def _check_function(questions: Sequence[Question], options: StudyOptions, scope: Scope, outside: Outside) -> None:
+    """Raise UsageError for a function that cannot be measured, before anything else is; not of one that was begun."""
+    if options.function is None:
+        return
+    if OWN not in questions:
+        raise UsageError(f"--function {options.function} is for {OWN.name}, which was not asked for: name it, or all")
+    if not any(options.output.glob(f"{_OWN}_*")):
+        outside.check(options.function, min(options.context_length or _SEQUENCES), min(_WIDTHS), scope.device)
+
+
 def _ending(made: Kept, needs: dict[str, RunConfig], options: StudyOptions) -> PerfkitError | None:
     """What is raised once the answers are shown."""
     if made.interrupted is not None:
-        said = f"; {len(made.rows)} of {len(needs)} runs are saved in {options.output}: the same command goes on"
+        said = f"; {len(made.rows)} of {len(needs)} runs are saved in {options.output}: {_GOES_ON}"
         return InterruptedRunError(made.interrupted, said)
     failed = sum(row.outcome in _UNEXPLAINED for row in made.rows.values())
     if failed:
@@ -245,15 +283,19 @@ def _ending(made: Kept, needs: dict[str, RunConfig], options: StudyOptions) -> P
 def _taken(key: str, config: RunConfig, made: Kept, output: Path) -> Taken:
     row = made.rows.get(key)
     if row is None:
-        skipped = key in made.skipped
-        why = "the time budget had no room for it" if skipped else "it was not run"
-        return Taken(config=config, outcome="skipped" if skipped else "not run", why=why,
-                     seconds=made.skipped.get(key))  # fmt: skip
+        if key in made.skipped:
+            why = "the time budget had no room for it"
+            return Taken(config=config, outcome="skipped", why=why, seconds=made.skipped[key])
+        return Taken(config=config, outcome="interrupted", why=_ended_by(made))
     why = (row.message or "").removesuffix("; --force runs it")  # a flag of sweeps
     common = Taken(
         config=config, outcome=row.outcome, why=why, seconds=row.process_s, predicted_bytes=row.predicted_bytes,
     )  # fmt: skip
     return common if row.record is None else _with_files(common, row, output)
+
+
+def _ended_by(made: Kept) -> str:
+    return f"{'a signal' if made.interrupted is None else made.interrupted.name} ended the study before it"
 
 
 def _with_files(common: Taken, row: SweepRow, output: Path) -> Taken:
@@ -315,7 +357,7 @@ def _answers(
         except InterruptedRunError as error:  # it says by itself what is kept
             return found, error
         except KeyboardInterrupt as error:
-            said = f" at {question.name}; {len(found)} of {len(questions)} are answered: the same command goes on"
+            said = f" at {question.name}; {len(found)} of {len(questions)} are answered: {_GOES_ON}"
             return found, InterruptedRunError(signals.by(error), said)
     broken = [one.question.name for one in found if one.report.summary["broken"]]
     early = PerfkitError(f"no answer to {', '.join(broken)}: what it says there is why") if broken else None
@@ -332,46 +374,7 @@ def _answered(question: Question, scope: Scope, results: Results, made: Kept, *,
     return Answered(question, report, picture, len(keys), processes + time.monotonic() - began)
 
 
-# --- what is written ----------------------------------------------------------------------------------------------
-
-
-def _write(found: Sequence[Answered], options: StudyOptions, names: Sequence[str]) -> list[Path]:
-    """Tables and figures of each answer; of several also the page and all answers in one table."""
-    tables, figures = options.output / "tables", options.output / "figures"
-    for folder in (tables, figures):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"{folder}: {error.strerror}; choose another --output") from error
-    written: list[Path] = []
-    for one in found:
-        if one.report.names:
-            for extension in _FORMS:
-                files.write(tables / f"{one.stem}{extension}", one.report)
-            written.append(tables / f"{one.stem}.csv")
-        if one.picture is not None:
-            path = figures / f"{one.stem}.svg"
-            plots.draw(one.picture, path)
-            written.append(path)
-    if len(found) > 1:
-        written += _write_all(found, options, names)
-    return written
-
-
-def _write_all(found: Sequence[Answered], options: StudyOptions, names: Sequence[str]) -> list[Path]:
-    all_answers = Report("answers", {}, (page.answers(found),))
-    for extension in (".csv", ".md"):
-        files.write(options.output / f"answers{extension}", all_answers)
-    with signals.at_once():
-        from perfkit.render.html.document import document
-
-    command = printable(shlex.join(["perfkit", "study", *names, "-o", str(options.output)]))
-    title = f"{len(found)} questions"
-    made = Page(title=title, parts=tuple(map(page.part, found)), command=command, version=perfkit.__version__)
-    path = options.output / "report.html"
-    with going_on("writing the page"):
-        files.replace(path, document(made).encode())
-    return [options.output / "answers.md", path]
+# --- what is said of it --------------------------------------------------------------------------------------------
 
 
 def _tell_evidence(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -134,10 +135,39 @@ def test_a_function_is_first_and_its_mistake_ends_the_grid(tmp_path):
     assert not (tmp_path / "a").exists()
 
 
+def test_a_function_that_fails_at_a_later_shape_is_a_row(tmp_path):
+    """GIVEN a function for up to 32 queries THEN the longer sequence has its words, and eager and sdpa their times"""
+
+    def ending(cell: Cell) -> Finished | None:
+        if cell.implementation != "function" or cell.sequence == 32:
+            return None
+        return finished(outcome="error", exit_code=2, stderr_tail="perfkit: mine:f: AssertionError: too long\n")
+
+    done = investigate(options(tmp_path / "a", function="mine:f"), Machine(ending).outside)
+    assert outcomes(done) == [
+        (sequence, name, "error" if (sequence, name) == (64, "function") else "ok")
+        for sequence in (32, 64) for name in ("function", "eager", "sdpa")
+    ]  # fmt: skip
+    assert "mine:f: AssertionError: too long" in next(one.message for one in done.results if one.outcome == "error")
+
+
+def test_cells_run_in_so_many_threads(tmp_path):
+    asked: list[int | None] = []
+    machine = Machine()
+
+    def run(config: RunConfig, folder: Path, **more: Any) -> Finished:
+        asked.append(config.step.num_threads)
+        return machine.outside.run_child(config, folder, **more)
+
+    investigate(options(tmp_path / "a", num_threads=1), dataclasses.replace(machine.outside, run_child=run))
+    assert asked == [1] * 4
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"passes": 0}, "--passes 0: must be at least 1"),
+        ({"num_threads": 0}, "--num-threads 0: must be at least 1"),
         ({"head_width": (0,)}, "--head-width 0: must be at least 1"),
         ({"sequence": (-1,)}, "--sequence -1: "),
         ({"warmup_steps": 0}, "--warmup-steps 0: "),

@@ -56,14 +56,51 @@ def test_attention_alone_is_that_commands_grid(tmp_path, capsys):
         options.folder.mkdir(exist_ok=True)
         return Report("grid", {}, (), [Finding(Rule("a", "sweep", "a"), "context 1,024 takes 3 ms")])
 
-    outside = Outside(find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), attention=measured)
+    called: list[tuple[str, int, int, str]] = []
+    outside = Outside(
+        find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), attention=measured,
+        check=lambda *asked: called.append(asked),
+    )  # fmt: skip
     for words in (["attention"], ["Q15", "Q17", "--function", "mine:attention"]):
         assert cli.main(["study", *words, "-o", str(tmp_path)], outside=outside) == 0
     assert capsys.readouterr().out.count("context 1,024 takes 3 ms") >= 3
-    first, again, own = asked
+    first, again, own, half = asked
     assert (first.folder, first.sequence, first.resume) == (tmp_path / "attention", (256, 512, 1024), False)
     assert (again.folder, again.resume, again.function) == (first.folder, True, None)
-    assert (own.folder, own.function) == (tmp_path / "attention_own", "mine:attention")
+    assert (own.folder, own.function, own.precision) == (tmp_path / "attention_own_fp32", "mine:attention", "fp32")
+    assert (half.folder, half.function, half.precision) == (tmp_path / "attention_own_bf16", "mine:attention", "bf16")
+    assert called == [("mine:attention", 256, 16, "cpu")]
+
+
+def test_a_function_that_cannot_be_measured_is_said_before_anything_runs(tmp_path, capsys, processes):
+    def wrong(*_: object) -> None:
+        raise UsageError("mine:f: it returned list, not a tensor")
+
+    outside = Outside(execute=processes, find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), check=wrong)
+    words = ["study", "all", "--function", "mine:f", "-o", str(tmp_path / "study")]
+    assert cli.main(words, outside=outside) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "perfkit: mine:f: it returned list, not a tensor"
+    assert not processes.turns
+    words[1] = "Q7"
+    assert cli.main(words, outside=outside) == 2
+    assert "--function mine:f is for Q17, which was not asked for" in capsys.readouterr().err
+
+
+def test_attention_has_what_is_left_of_the_budget(tmp_path, capsys, processes):
+    """GIVEN a budget of an hour THEN the grid has less; of a nanosecond THEN none begins, and the formula says"""
+    asked: list[AttentionOptions] = []
+
+    def measured(options: AttentionOptions) -> None:
+        asked.append(options)
+
+    outside = Outside(execute=processes, find=lambda names: dict.fromkeys(names, ("cpu", 2**34)), attention=measured)
+    for time in ("1h", "0.000000001s"):
+        assert cli.main(["study", "attention", "--budget", time, "-o", str(tmp_path)], outside=outside) == 0
+    assert 3000 < asked[0].budget < 3600
+    assert len(asked) == 1
+    assert "this was not measured (the time budget had no room for it; a larger --budget has)" in (
+        " ".join(capsys.readouterr().out.split())
+    )
 
 
 @pytest.mark.parametrize(
@@ -207,6 +244,14 @@ def test_all_makes_a_folder_with_everything(study, tmp_path):
     assert (folder / "figures" / "q02_warmup.svg").read_text().startswith("<?xml")
 
 
+def test_a_full_disk_takes_no_answer_from_the_terminal(study, tmp_path):
+    """GIVEN a folder of tables in which nothing can be written THEN the answer is shown, and the last line says why"""
+    (tmp_path / "study" / "tables" / "q11_residual.csv").mkdir(parents=True)
+    result = study("residual")
+    assert "the residual stream is 0.25 MiB" in result.out
+    assert (result.code, result.err.splitlines()[-1].startswith("perfkit: ")) == (2, True)
+
+
 @pytest.mark.parametrize(("form", "holds"), [("md", "| size"), ("csv", "size,batch,context")])
 def test_the_table_in_other_formats(study, form: str, holds: str):
     result = study("residual", "--format", form)
@@ -241,9 +286,11 @@ def test_a_failed_run_says_where_its_words_are(study, processes):
 
 def test_an_interruption_keeps_what_there_is(study, processes):
     processes.instead[1] = KeyboardInterrupt()
-    result = study("Q2")
+    result = study("Q2", "attention")  # which starts nothing any more
     assert result.code == 130
     assert "1 of 4 runs are saved" in result.err
+    said = " ".join(result.out.split())
+    assert "this was not measured (SIGINT ended the study before it; the same command goes on)" in said
     assert study("Q2").code == 0
     assert len(processes.turns) == 5
 

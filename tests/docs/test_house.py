@@ -19,6 +19,7 @@ TESTED_WITH_OTHERS = {
     "analysis/ranks/stragglers": "analysis/ranks/test_job",
     "analysis/ranks/tables": "analysis/ranks/test_job",
     "__main__": "test_cli",
+    "commands/console/answers": "commands/test_study",
     "commands/processes/kept": "commands/test_study",
     "analysis/reports/traced_memory": "measure/test_estimate_own",
     "measure/calls": "measure/test_estimate_own",

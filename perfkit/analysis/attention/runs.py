@@ -15,12 +15,15 @@ from perfkit.schema.parts.step import Step
 from perfkit.schema.parts.workloads import Own
 
 
-def config_of(cell: Cell, device: str, passes: int, warmup: int) -> RunConfig:
-    """The run that measures a cell: `passes` times forward and backward."""
+def config_of(cell: Cell, device: str, passes: int, warmup: int, threads: int | None = None) -> RunConfig:
+    """The run that measures a cell: `passes` times forward and backward, a CPU operation in so many threads."""
     said = {name: value for name, value in dataclasses.asdict(cell).items() if value is not None}
     arguments = tuple(f"{name}={value}" for name, value in said.items())
     step = Step(
-        pass_type="forward-backward", device=device, precision="tf32" if cell.precision == "tf32" else "fp32"
+        pass_type="forward-backward",
+        device=device,
+        num_threads=threads,
+        precision="tf32" if cell.precision == "tf32" else "fp32",
     )  # of anything but tf32 the tensors are, and nothing is cast
     return RunConfig(
         workload=Own(name="attention", model=BUILD, model_arg=arguments, input=INPUT),

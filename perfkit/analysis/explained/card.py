@@ -9,6 +9,8 @@ from perfkit.analysis.costs.hardware.model import Hardware
 from perfkit.errors import UsageError, did_you_mean
 from perfkit.schema.ceilings import Precision
 
+_ALSO = {"H100 80GB HBM3": {"sxm", "sxm5"}}
+"""Words that people use of a card, and its own name lacks."""
 _NAMED = 8
 """Candidates that a message names."""
 
@@ -34,7 +36,7 @@ def named(text: str, memory: int | None = None) -> Card:
     `memory`, in bytes, takes the place of the vendor's. Raises UsageError where no card, or more than one, is meant.
     """
     words = set(text.lower().removeprefix("nvidia ").split())
-    having = [part for part in PARTS if words and words <= set(_words(part.name))]
+    having = [part for part in PARTS if words and words <= {*_words(part.name), *_ALSO.get(part.name, ())}]
     least = min((len(_words(part.name)) for part in having), default=0)
     near = {part.name for part in having if len(_words(part.name)) == least}
     exact = {part.name for part in PARTS if part.name.lower() == text.lower().removeprefix("nvidia ").strip()}

@@ -282,14 +282,16 @@ def _flags(frame: pd.DataFrame, rule: _Rule) -> list[str]:
 
 
 def _columns(key: str, rule: _Rule) -> tuple[Column, ...]:
-    counts = tuple(Column(f"count_{side}", "", "count", f"count {side.upper()}", summed=rule.shares) for side in "ab")
+    counts = tuple(
+        Column(f"count_{side}", "", "count", f"count {side.upper()}", summed=rule.shares, spare=True) for side in "ab"
+    )
     shares = tuple(Column(f"share_{side}", "1", "share", f"share {side.upper()}", summed=True) for side in "ab")
     return (
         Column(key),
         *(counts if rule.counts else ()),
         *(Column(f"total_ns_{side}", "ns", "time", side.upper(), summed=rule.shares, scale="time") for side in "ab"),
         Column("difference_ns", "ns", "time", "B - A", summed=rule.shares, scale="time"),
-        *((*shares, Column("difference_share", "1", "share", "B - A of share")) if rule.shares else ()),
+        *((*shares, Column("difference_share", "1", "share", "B - A of share", spare=True)) if rule.shares else ()),
         *((Column("disagrees"),) if rule.judged else ()),
     )
 

@@ -5,13 +5,17 @@
 
 from __future__ import annotations
 
-from perfkit.analysis.study.question import Answer, Question, Results, Row, Scope, table_of
+from dataclasses import replace
+
+from perfkit.analysis.study.question import Answer, Question, Results, Row, Scope, UnansweredError, table_of
 from perfkit.schema import units
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column
 
 BATCH, WIDTHS, CONTEXTS = 8, (16, 32, 64, 128), (256, 1024, 4096, 8192, 16384)
 """Of the course's grid: no heads, so that the scores have the shape batch x context x context."""
+PRECISIONS = ("fp32", "bf16")
+"""In which a function of one's own is compared."""
 _SENTENCES = 3
 """Of a report of attention that its answer repeats: where memory ends, what the scores cost, what is faster."""
 _MATRICES = 3
@@ -19,7 +23,11 @@ _MATRICES = 3
 
 
 def _grid(scope: Scope, results: Results) -> Answer:
-    measured = results.attention("grid")
+    why = ""
+    try:
+        measured = results.attention("grid")
+    except UnansweredError as error:
+        measured, why = None, f" ({error})"
     if measured is not None:
         return _of_report(measured)
     rows: list[Row] = []
@@ -46,7 +54,7 @@ def _grid(scope: Scope, results: Results) -> Answer:
     large = next((row for row in rows if "memory" in row["outcome"]), rows[-1])
     ends = "the first without room" if "memory" in large["outcome"] else "the largest"
     sentence = (
-        f"by the formula, for this was not measured: what attention keeps grows with the square of the context:"
+        f"by the formula, for this was not measured{why}: what attention keeps grows with the square of the context:"
         f" {BATCH} x context^2 x 4 B for its softmax, {units.size(BATCH * large['context'] ** 2 * 4)} at"
         f" {large['context']:,}, whatever the head's width; {ends}, width {large['width']} x context"
         f" {large['context']:,}, needs at least {units.size(large['least_bytes'])}"
@@ -62,9 +70,16 @@ def _grid(scope: Scope, results: Results) -> Answer:
 
 
 def _own(scope: Scope, results: Results) -> Answer:
-    measured = results.attention("own")
-    if measured is not None:
-        return _of_report(measured)
+    measured = {name: found for name in PRECISIONS if (found := results.attention(name)) is not None}
+    if measured:
+        each = {name: _of_report(found) for name, found in measured.items()}
+        return Answer(
+            sentence="; ".join(f"in {name} {answer.sentence}" for name, answer in each.items()),
+            advice=next(iter(each.values())).advice,
+            tables=tuple(
+                replace(table, name=f"{table.name}_{name}") for name, answer in each.items() for table in answer.tables
+            ),
+        )
     return Answer(
         sentence=(
             "no function was named, so nothing was measured: a fused attention wins where the scores no longer fit into"

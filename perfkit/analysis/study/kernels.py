@@ -5,7 +5,9 @@ On a CPU the rows are operators, since no kernel is recorded there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeAlias
 
 import pandas as pd
 
@@ -19,6 +21,7 @@ from perfkit.analysis.study.question import (
     Scope,
     UnansweredError,
     listed,
+    named,
     outcome_of,
     table_of,
 )
@@ -47,6 +50,24 @@ def _both(scope: Scope) -> list[RunConfig]:
     return [config for size in scope.sizes for config in (inference(scope, size), training(scope, size))]
 
 
+Run: TypeAlias = Callable[[Scope, str], RunConfig]
+
+
+def _measured(scope: Scope, results: Results, *runs: Run) -> tuple[list[str], list[str]]:
+    """Sizes whose runs all have results, and sentences about the others. Raises UnansweredError where no size has."""
+    found, lacking = [], []
+    for size in scope.sizes:
+        without = [one for run in runs if (one := results[run(scope, size)]).measured is None]
+        if without:
+            lacking.append(f"{named(without[0].config)} has no result ({outcome_of(without[0])})")
+        else:
+            found.append(size)
+    if not found:
+        for run in runs:
+            results.record(run(scope, scope.sizes[0]))
+    return found, lacking
+
+
 # --- Q4 -----------------------------------------------------------------------------------------------------------
 
 
@@ -54,9 +75,8 @@ def _top_kernel(scope: Scope, results: Results) -> Answer:
     what = "kernel" if scope.on_gpu else "operator"
     tables: list[Table] = []
     said = []
-    for size in scope.sizes:
-        results.record(inference(scope, size))
-        results.record(training(scope, size))
+    sizes, lacking = _measured(scope, results, inference, training)
+    for size in sizes:
         forward = results[inference(scope, size)].table("kernels", "forward")
         step = results[training(scope, size)].table("kernels")
         end = f"_{size}" if len(scope.sizes) > 1 else ""
@@ -79,9 +99,9 @@ def _top_kernel(scope: Scope, results: Results) -> Answer:
         f"; the count says what it serves: each of the model's linear layers calls its matmul {what} once a pass, and"
         " backward two more for each"
     )
-    first = inference(scope, scope.sizes[0])
+    first = inference(scope, sizes[0])
     return Answer(
-        sentence="; ".join(said) + cause,
+        sentence="; ".join([*said, *lacking]) + cause,
         advice=f"perfkit analyze {results[first].folder or 'RUN'} --phase forward --table kernels work_layers",
         tables=tuple(tables),
     )
@@ -133,8 +153,8 @@ TOP_KERNEL = Question(
 def _besides(scope: Scope, results: Results) -> Answer:
     rows: list[Row] = []
     said = []
-    for size in scope.sizes:
-        results.record(inference(scope, size))
+    sizes, lacking = _measured(scope, results, inference)
+    for size in sizes:
         frame = results[inference(scope, size)].table(SERVING, "forward").frame
         total = frame["total_ns"].sum()
         sums = frame.groupby("category", sort=False)["total_ns"].sum().sort_values(ascending=False)
@@ -146,16 +166,21 @@ def _besides(scope: Scope, results: Results) -> Answer:
         large = [row for row in others if row["share"] >= _NOTICEABLE]
         beside = float(sum(row["share"] for row in others))
         each = "; ".join(f"{row['category']} {units.percent(row['share'])} ({row['serves']})" for row in large)
-        said.append(f"{size}: {units.percent(beside)} of forward is no matrix multiply: {each or 'nothing noticeable'}")
+        host = sum(row["share"] for row in rows if row["size"] == size and row["category"] == HOST)
+        said.append(
+            f"{size}: {units.percent(beside)} of forward is computation other than matrix multiplies:"
+            f" {each or 'nothing noticeable'}"
+            + (f"; {units.percent(host)} is none, but what the host does around operators" if host else "")
+        )
     columns = (
         Column("size"), Column("category"), Column("share", "1", "share", "of forward"),
         Column("serves", title="the modules it serves"),
     )  # fmt: skip
     table = table_of("study_besides", "What forward does besides matrix multiplies", columns, rows)
-    cause = "; they do few operations for each byte that they move, so that memory sets their time"
-    first = inference(scope, scope.sizes[0])
+    cause = "; such kinds of work do few operations for each byte that they move, so that memory sets their time"
+    first = inference(scope, sizes[0])
     return Answer(
-        sentence=". ".join(said) + cause,
+        sentence=". ".join(said) + cause + "".join(f". {one}" for one in lacking),
         advice=f"perfkit analyze {results[first].folder or 'RUN'} --phase forward --table roofline",
         tables=(table,),
     )
@@ -207,6 +232,8 @@ def _mix(scope: Scope, results: Results) -> Answer:
                 f"; {grows['category']} grows most, from {units.percent(grows['inference'])} to"
                 f" {units.percent(grows['training'])}"
             )
+            if (serving := other.tables(SERVING, None)) is not None:
+                text += f" (in training it serves {_serves(serving.frame, grows['category'])})"
         said.append(text)
     if not said:
         results.record(inference(scope, scope.sizes[0]))

@@ -113,8 +113,12 @@ def _saved(scope: Scope, results: Results) -> Answer:
     )  # fmt: skip
     table = table_of("study_saved", "What one block keeps for backward, its first five operations", columns, rows)
     taken = results[recorded(scope, scope.sizes[0], "train")]
+    cause = (
+        "; an operation keeps what its gradient needs: a product its factors, softmax its result, a matmul its inputs,"
+        " of which weights are there anyway"
+    )
     return Answer(
-        sentence="; ".join(said),
+        sentence="; ".join(said) + cause,
         advice=f"perfkit memory {taken.folder or 'RUN'} --table blocks kept_operations",
         tables=(table,),
     )

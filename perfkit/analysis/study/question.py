@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import pandas as pd
@@ -12,8 +12,9 @@ from perfkit.analysis.explained.reading import RENAMED, Edition
 from perfkit.errors import InterruptedRunError, PerfkitError
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
-from perfkit.schema.finding import Finding, Rule
+from perfkit.schema.finding import Finding, Rule, Sure
 from perfkit.schema.page.pictures import Picture
+from perfkit.schema.parts.measurement import MEASURED_STEPS, Measurement
 from perfkit.schema.record import RunRecord
 from perfkit.schema.report import Report
 from perfkit.schema.sweep import key_of
@@ -23,6 +24,10 @@ Row: TypeAlias = dict[str, Any]
 """A row of a table, by column; what is missing is not there."""
 PLAIN_OUTCOMES = ("ok", "spilled")
 """Outcomes of runs that were measured to their end."""
+
+
+_WARMUP, _STEPS = Measurement().warmup_steps, Measurement().measure_steps
+"""The usual numbers; recordings of memory have fewer steps."""
 
 
 class UnansweredError(PerfkitError):
@@ -78,7 +83,7 @@ class Taken:
     config: RunConfig
     """As it was asked for."""
     outcome: str
-    """ok, spilled, oom, predicted-oom, timeout, host-killed, error, or skipped: the time budget had no room."""
+    """ok, spilled, oom, predicted-oom, timeout, host-killed, error, interrupted, or skipped: no room in the budget."""
     record: RunRecord | None = None
     folder: str = ""
     """Of its files; empty where it has none."""
@@ -112,7 +117,10 @@ class Results:
 
     by_key: Mapping[str, Taken]
     attention: Callable[[str], Report | None] = lambda _: None
-    """What is measured of attention alone: `grid`, or `own` for a function of the caller's; None where nothing is."""
+    """What is measured of attention alone: `grid`, or a precision for a function of the caller's; None for nothing.
+
+    Raises UnansweredError where it could not be.
+    """
 
     def __getitem__(self, config: RunConfig) -> Taken:
         """What became of one; `not run` where nothing did."""
@@ -137,8 +145,10 @@ class Answer:
     tables: tuple[Table, ...] = ()
     """The first stands for all."""
     picture: Picture | None = None
-    sure: str = "measured"
-    """measured or derived."""
+    sure: Sure = "measured"
+    """Of the sentence."""
+    derived: str = ""
+    """What follows from something measured by a formula: a sentence of its own, so that each says what it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +176,9 @@ class Question:
 STUDY_ANSWER = Rule(
     "study-answer", "sweep", "the answer of `perfkit study` to a question, with its numbers", read="first"
 )
+STUDY_DERIVED = Rule(
+    "study-derived", "sweep", "what of an answer follows by a formula from what was measured", read="first"
+)
 STUDY_UNANSWERED = Rule("study-unanswered", "sweep", "a question has no answer, and why", read="first")
 STUDY_SKIPPED = Rule("study-skipped", "sweep", "runs for which the time budget of a study had no room, as predicted")
 STUDY_WITHOUT_GPU = Rule("study-without-gpu", "sweep", "what a GPU would change of an answer", read="last")
@@ -185,7 +198,7 @@ def answered(
         answer = question.answer(scope, results)
         rule = STUDY_ANSWER
     except UnansweredError as error:
-        answer = Answer(sentence=f"no answer: {error}")
+        answer = Answer(sentence=f"no answer: {error}", advice=_to_go_on(taken))
     except InterruptedRunError:
         raise
     except Exception as error:
@@ -196,9 +209,9 @@ def answered(
         if not isinstance(error, PerfkitError):
             said = f"no answer: perfkit broke with {type(error).__name__}: {error}"
             answer = Answer(sentence=said, advice=f"perfkit study {question.name}, which says where")
-    findings = [
-        Finding(rule, answer.sentence, advice=answer.advice, sure="derived" if answer.sure == "derived" else "measured")
-    ]
+    findings = [Finding(rule, answer.sentence, advice=answer.advice, sure=answer.sure)]
+    if answer.derived:
+        findings.append(Finding(STUDY_DERIVED, f"derived, not measured: {answer.derived}", sure="derived"))
     skipped = [one for one in taken if one.outcome == "skipped"]
     if skipped:
         each = ", ".join(f"{named(one.config)} ({_about(one)})" for one in skipped)
@@ -209,13 +222,26 @@ def answered(
         "question": question.name,
         "word": question.word,
         "asks": question.asks,
-        "sentence": answer.sentence,
+        "sentence": "; ".join(one.what for one in findings[: 1 + bool(answer.derived)]),
         "next": answer.advice,
         "broken": broken,
         "runs": {key_of(one.config): {"outcome": one.outcome, "folder": one.folder} for one in taken},
     }
     report = Report(f"{question.name} {question.word}: {question.asks}", summary, answer.tables, findings)
     return report, answer.picture
+
+
+def _to_go_on(taken: Sequence[Taken]) -> str:
+    """What gives an answer where a run has no result; of a budget that had no room a finding of its own says it."""
+    for one in taken:
+        if one.outcome in ("oom", "predicted-oom"):
+            flags = f"--model-size {one.config.workload.name} --pass-type {one.config.step.pass_type}"
+            return f"perfkit run {flags} --fit, which says what fits, or another --model-size or --batch-size"
+        if one.outcome in ("error", "host-killed", "timeout"):
+            return "the same command again once that is mended: it makes the runs that failed anew"
+        if one.outcome == "interrupted":
+            return "the same command again: it goes on where it was ended"
+    return ""
 
 
 def _about(one: Taken) -> str:
@@ -233,7 +259,12 @@ def named(config: RunConfig) -> str:
         *([f"compile {step.compile}"] if step.compile != "off" else []),
         *([f"{step.parallel} ranks"] if step.parallel != "off" else []),
         *([f"checkpoint every {step.checkpoint_group}"] if step.checkpoint_group else []),
-        *([f"{measurement.warmup_steps} warm-up"] if measurement.warmup_steps not in (2, 5) else []),
+        *([f"{measurement.warmup_steps} warm-up"] if measurement.warmup_steps != _WARMUP else []),
+        *(
+            [f"{measurement.measure_steps} steps"]
+            if measurement.measure_steps not in (_STEPS, MEASURED_STEPS.get(measurement.profiler))
+            else []
+        ),
         *({"torch": ["profiled"], "memory": ["memory recorded"]}.get(measurement.profiler, [])),
     ]
     return " ".join(words)
@@ -244,6 +275,8 @@ def table_of(name: str, title: str, columns: Sequence[Column], rows: Sequence[Ro
     frame = pd.DataFrame(list(rows), columns=[column.name for column in columns])
     numbers = [column.name for column in columns if column.kind != "text"]
     frame = frame.astype(dict.fromkeys(numbers, float))
+    if "outcome" in frame and not frame["outcome"].isin(PLAIN_OUTCOMES).all():  # then it says why numbers are missing
+        columns = [replace(column, spare=False) if column.name == "outcome" else column for column in columns]
     whole = [name for name in numbers if len(frame) and frame[name].notna().all() and (frame[name] % 1 == 0).all()]
     frame = frame.astype(dict.fromkeys(whole, "int64"))
     return Table(name, title, tuple(columns), frame, tuple(notes))

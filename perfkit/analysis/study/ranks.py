@@ -9,21 +9,29 @@ each rank for an all-reduce, and (n - 1) / n for an all-gather (nccl-tests, `doc
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from perfkit.analysis.runs.summary import summarize
 from perfkit.analysis.study.question import OUTCOME, Answer, Question, Results, Row, Scope, outcome_of, table_of
 from perfkit.analysis.study.times import train
 from perfkit.schema import units
 from perfkit.schema.config import RunConfig
+from perfkit.schema.page.figures import BarPart, Bars
+from perfkit.schema.page.pictures import Picture
 from perfkit.schema.parts.step import Parallel
+from perfkit.schema.parts.workloads import ModelShape
 from perfkit.schema.table import Column, Table
 
 RANKS = 2
 """Processes of a job that a study starts."""
-_BUCKET = 25 * 2**20
-"""Bytes that DistributedDataParallel reduces at once, unless it is told otherwise."""
+_BUCKET, _FIRST_BUCKET = 25 * 2**20, 2**20
+"""Bytes from which DistributedDataParallel reduces at once, unless it is told otherwise, and those of its first."""
+_IN_TIME = 0.1
+"""An all-gather was there in time where no more of it than this is exposed."""
+_BARS = 8
+"""Modules whose communication the picture shows."""
 _TENSORS_A_BLOCK, _OTHER_TENSORS = 9, 3
 """q, k, v, output, gate, up, down and the gains of two norms; the embedding, the head and the last norm's gain."""
 
@@ -40,25 +48,69 @@ def _jobs(scope: Scope, parallel: Parallel) -> list[RunConfig]:
     return [job(scope, size, parallel) for size in scope.sizes]
 
 
-def _measured(scope: Scope, results: Results, parallel: Parallel) -> tuple[str, list[Table]]:
-    """What the jobs say, size by size, and their tables of communication; empty where none was measured."""
-    said, tables = [], []
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """What the jobs of two ranks say, size by size."""
+
+    said: str
+    """Empty where none was measured."""
+    tables: list[Table]
+    """Their communication, by what it is for."""
+    picture: Picture | None
+    """Of the first."""
+
+
+def _measured(scope: Scope, results: Results, parallel: Parallel) -> _Measured:
+    said: list[str] = []
+    tables: list[Table] = []
+    pictures: list[Picture] = []
     for config in _jobs(scope, parallel):
         taken = results[config]
-        if taken.measured is None or (exposed := taken.tables("exposed", None)) is None:
+        if taken.measured is None or (exposed := taken.tables("exposed", None)) is None or not len(exposed):
             continue
-        steps, frame = len(taken.measured.steps), exposed.frame
-        total, waits = (float(frame[name].sum()) / steps / 1e9 for name in ("total_ns", "exposed_ns"))
-        first = frame.iloc[0]
-        whole, hidden = summarize(taken.measured).mean_s, 1 - waits / total if total else 0.0
+        steps, size = len(taken.measured.steps), config.transformer.model_size
+        seconds = exposed.frame[["total_ns", "transfer_ns", "exposed_ns", "hidden_ns"]].sum() / steps / 1e9
+        total, transfer, waits, hidden = (float(value) for value in seconds)
+        first = exposed.frame.iloc[0]
         said.append(
-            f"{config.transformer.model_size} on {RANKS} ranks of this machine: {units.duration(total)} of"
-            f" communication in a step of {units.duration(whole)}, of which {units.percent(hidden)} is"
-            f" hidden; most of what is not, {units.duration(float(first['exposed_ns']) / steps / 1e9)}, is"
-            f" {first['collective']} for {first['scope']}"
+            f"{size} on {RANKS} ranks of this machine: {units.duration(total)} of communication in a step of"
+            f" {units.duration(summarize(taken.measured).mean_s)}: {units.duration(transfer)} transfer and"
+            f" {units.duration(total - transfer)} waiting for the other rank; {units.duration(hidden)}"
+            f" ({units.percent(hidden / total)}) is hidden behind computation and {units.duration(waits)} is not; most"
+            f" of that, {units.duration(float(first['exposed_ns']) / steps / 1e9)}, is {first['collective']} for"
+            f" {first['scope']}{_in_time(exposed.frame)}"
         )
-        tables.append(replace(exposed, title=f"{exposed.title}, {config.transformer.model_size}, {parallel}"))
-    return "; ".join(said), tables
+        tables.append(replace(exposed, title=f"{exposed.title}, {size}, {parallel}, sums of {steps} steps"))
+        pictures.append(_overlap(exposed.frame, steps, f"{size}, {parallel}"))
+    return _Measured("; ".join(said), tables, pictures[0] if pictures else None)
+
+
+def _in_time(exposed: pd.DataFrame) -> str:
+    """How many modules have their parameters when they need them; empty where nothing is gathered."""
+    gathers = exposed[exposed["collective"] == "all_gather"]
+    if not len(gathers):
+        return ""
+    in_time = int((gathers["exposed_ns"] <= _IN_TIME * gathers["total_ns"]).sum())
+    return f"; {in_time} of {len(gathers)} modules have their all-gather in time (at most {_IN_TIME:.0%} of it exposed)"
+
+
+def _overlap(exposed: pd.DataFrame, steps: int, what: str) -> Picture:
+    """What of each module's communication computation hides, and what it does not: bars, the most exposed first."""
+    shown, rest = exposed.head(_BARS), exposed.iloc[_BARS:]
+    labels = [
+        f"{scope or 'no module'}: {kind}" for scope, kind in shown[["scope", "collective"]].itertuples(index=False)
+    ]
+    if len(rest):
+        labels.append(f"{len(rest)} others")
+    parts = []
+    for name, key in (("exposed", "exposed communication"), ("hidden", "compute")):
+        values = [*shown[f"{name}_ns"], *([rest[f"{name}_ns"].sum()] if len(rest) else [])]
+        parts.append(BarPart(name=name, values=tuple(float(value) / steps for value in values), key=key))
+    return Picture(
+        figure=Bars(labels=tuple(labels), parts=tuple(parts), stacked=True),
+        title=f"Communication of a step, {what}: what computation hides, and what it does not",
+        notes=("mean of the ranks, a step; exposed: the rank computes nothing meanwhile",),
+    )
 
 
 def _data_parallel(scope: Scope, results: Results) -> Answer:
@@ -72,7 +124,7 @@ def _data_parallel(scope: Scope, results: Results) -> Answer:
         row: Row = {
             "size": size, "gradient_bytes": gradients, "moved_bytes": moved,
             "tensors": _TENSORS_A_BLOCK * model.shape.num_layers + _OTHER_TENSORS,
-            "buckets": math.ceil(gradients / _BUCKET), "outcome": outcome_of(taken),
+            "buckets": _buckets(model.shape, model.vocab_size), "outcome": outcome_of(taken),
         }  # fmt: skip
         rows.append(row)
         if taken.measured is None:
@@ -81,8 +133,9 @@ def _data_parallel(scope: Scope, results: Results) -> Answer:
         row |= {"step_s": found.mean_s, "backward_s": found.backward_s, "needed_bytes": moved / found.backward_s}
         said.append(
             f"{size}: each of {RANKS} ranks must move {units.size(moved)} of gradients a step, in {row['tensors']}"
-            f" all-reduces by parameter, {row['buckets']} by buckets of 25 MiB or 1 flat; they hide behind backward's"
-            f" {units.duration(found.backward_s)} where the link carries {units.rate(row['needed_bytes'])}B/s or more"
+            f" all-reduces by parameter, {row['buckets']} by buckets (1 MiB, then 25 MiB) or 1 flat; they hide"
+            f" behind backward's {units.duration(found.backward_s)} where the link carries"
+            f" {units.rate(row['needed_bytes'])}B/s or more"
         )
     if not said:
         results.record(train(scope, scope.sizes[0]))
@@ -96,22 +149,49 @@ def _data_parallel(scope: Scope, results: Results) -> Answer:
     notes = ("one rank was measured; the last bucket is reduced after backward and is never hidden",)
     table = table_of("study_parallel", f"Data parallel on {RANKS} ranks", columns, rows, notes)
     cause = (
-        "; small all-reduces pay the latency of each, and a flat one begins when backward is over: buckets are between."
-        " Transfer, waiting, exposed and hidden time come from traces of both ranks"
+        "; small all-reduces pay the latency of each, and a flat one begins when backward is over: buckets are between"
     )
-    return _with_measured("ddp", _measured(scope, results, "ddp"), "; ".join(said) + cause, table)
+    return _with_measured("ddp", scope, results, "; ".join(said) + cause, table)
 
 
-def _with_measured(parallel: Parallel, measured: tuple[str, list[Table]], derived: str, table: Table) -> Answer:
-    """What was measured comes first, then what follows from one rank."""
-    said, tables = measured
-    advice = f"torchrun --nproc-per-node {RANKS} -m perfkit.run --parallel {parallel} --profiler torch on your GPUs"
+def _buckets(shape: ModelShape, words: int) -> int:
+    """Of DistributedDataParallel: gradients, the last parameter's first, are put into one until it is full."""
+    width, inner = shape.d_model, shape.d_ff
+    block = [*[width * inner] * 3, width, *[width * width] * 4, width]
+    filled, limit, full = 0, _FIRST_BUCKET, 0
+    for numbers in [width * words, width, *block * shape.num_layers, width * words]:
+        filled += 4 * numbers
+        if filled >= limit:
+            filled, limit, full = 0, _BUCKET, full + 1
+    return full + (filled > 0)
+
+
+def _with_measured(parallel: Parallel, scope: Scope, results: Results, derived: str, table: Table) -> Answer:
+    """What two ranks did comes first; what follows from the bytes and one rank's step stands apart."""
+    found = _measured(scope, results, parallel)
+    lacking = "" if found.said else f"; {_no_job(scope, results, parallel)}"
     return Answer(
-        sentence=f"{said}; {derived}" if said else derived,
-        advice=advice,
-        tables=(*tables, table),
-        sure="measured" if said else "derived",
+        sentence=found.said or f"by one rank's measured step and the bytes, {derived}{lacking}",
+        derived=f"by one rank's measured step and the bytes, {derived}" if found.said else "",
+        advice=f"torchrun --nproc-per-node {RANKS} -m perfkit.run --parallel {parallel} --profiler torch on your GPUs",
+        tables=(*found.tables, table),
+        picture=found.picture,
+        sure="measured" if found.said else "derived",
     )
+
+
+def _no_job(scope: Scope, results: Results, parallel: Parallel) -> str:
+    """Why nothing of several ranks was measured."""
+    lacking = [one for config in _jobs(scope, parallel) if (one := results[config]).measured is None]
+    if lacking:
+        why = f"the run of {RANKS} ranks has no result ({lacking[0].outcome}): {lacking[0].why}"
+    elif scope.on_gpu:
+        why = f"{RANKS} ranks were not measured: they need a GPU each"
+    elif scope.batch_size % RANKS:
+        why = f"{RANKS} ranks were not measured: they cannot share a batch of {scope.batch_size} evenly"
+    else:
+        why = f"the traces of {RANKS} ranks have no communication"
+    return why
 
 
 PARALLEL = Question(
@@ -156,11 +236,8 @@ def _sharded(scope: Scope, results: Results) -> Answer:
     )  # fmt: skip
     notes = ("one rank was measured: forward divided by its blocks; on 2 ranks half of everything is elsewhere",)
     table = table_of("study_sharded", f"Sharded on {RANKS} ranks", columns, rows, notes)
-    cause = (
-        "; the first block's gather has nothing to hide behind, and backward gathers again. Whether each arrived in"
-        " time is in traces of both ranks"
-    )
-    return _with_measured("fsdp", _measured(scope, results, "fsdp"), "; ".join(said) + cause, table)
+    cause = "; the first block's gather has nothing to hide behind, and backward gathers again"
+    return _with_measured("fsdp", scope, results, "; ".join(said) + cause, table)
 
 
 SHARDED = Question(

@@ -7,6 +7,7 @@ import math
 from perfkit.analysis.noise import stability
 from perfkit.analysis.runs.summary import phase_series, summarize
 from perfkit.analysis.statistics import stats
+from perfkit.analysis.statistics.stats import Summary
 from perfkit.analysis.study.question import (
     OUTCOME,
     Answer,
@@ -133,10 +134,9 @@ def _agreement(scope: Scope, results: Results) -> Answer:
         if plain.measured is None or traced.measured is None:
             rows.append(row | {"outcome": outcome_of(plain if plain.measured is None else traced)})
             continue
-        row |= {"plain_s": _forward(plain.measured), "profiled_s": _forward(traced.measured)}
-        row |= {"trace_s": _in_trace(traced)}
-        row["added_s"] = row["profiled_s"] - row["plain_s"]
-        row["ratio"] = row["profiled_s"] / row["plain_s"]
+        one, other = _forward(plain.measured), _forward(traced.measured)
+        row |= {"plain_s": one.mean, "profiled_s": other.mean, "trace_s": _in_trace(traced)}
+        row |= {"added_s": other.mean - one.mean, "ratio": other.mean / one.mean}
         rows.append(row)
     what = "kernels" if scope.on_gpu else "operators"
     columns = (
@@ -147,7 +147,7 @@ def _agreement(scope: Scope, results: Results) -> Answer:
         Column("added_s", "s", "time", "added", scale="time"), Column("ratio", "", "rate", "profiled/plain"), OUTCOME,
     )  # fmt: skip
     notes = (
-        "medians of the measured steps, after warm-up, of one process each; the trace: its total, divided by its steps",
+        "means of the measured steps, after warm-up, of one process each; the trace: its total, divided by its steps",
     )
     table = table_of("study_agreement", "Forward by plain timing and by the profiler", columns, rows, notes)
     found = [row for row in rows if "ratio" in row]
@@ -159,13 +159,20 @@ def _agreement(scope: Scope, results: Results) -> Answer:
     times = [units.duration(shown[f"{name}_s"]) for name in ("plain", "profiled", "trace")]
     agrees = abs(ratio - 1) < _MATTERS
     ratios = [row["ratio"] for row in found]
+    over = f" (over all shapes {min(ratios):.2f} to {max(ratios):.2f} times)" if len(ratios) > 1 else ""
     sentence = (
         f"forward of {shown['size']} at context {shown['context']}: {times[0]} by plain timing, {times[1]} under the"
         f" profiler, {times[2]} of {what} in its trace: "
         + ("they agree" if agrees else f"under it forward takes {units.significant(ratio, 3)} times as long")
-        + (f" (over all shapes {min(ratios):.2f} to {max(ratios):.2f} times)" if len(ratios) > 1 else "")
-        + ", steady steps all, because the profiler works on the host for every operator"
-        + ("; the device's own times stay right" if scope.on_gpu else ", which on a CPU is part of what it times")
+        + f"{over}, steady steps all; "
+    )
+    if min(ratios) < 1 - _MATTERS:
+        sentence += (
+            "no profiler makes a step faster: other programs, or the clock, took more from a plain process than from"
+            " the profiled one, so that ratios of single processes say little here; otherwise "
+        )
+    sentence += "the profiler adds its work on the host for every operator, " + (
+        "and the device's own times stay right" if scope.on_gpu else "which on a CPU is part of what it times"
     )
     asked, _ = _pair(scope, *_shapes(scope)[0])
     return Answer(
@@ -175,8 +182,8 @@ def _agreement(scope: Scope, results: Results) -> Answer:
     )
 
 
-def _forward(record: RunRecord) -> float:
-    return stats.summarize(phase_series(record.steps)["forward"]).median
+def _forward(record: RunRecord) -> Summary:
+    return stats.summarize(phase_series(record.steps)["forward"])
 
 
 def _in_trace(traced: Taken) -> float:

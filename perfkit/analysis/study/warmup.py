@@ -24,6 +24,7 @@ from perfkit.analysis.study.question import (
     Row,
     Scope,
     Taken,
+    UnansweredError,
     listed,
     outcome_of,
     table_of,
@@ -223,14 +224,17 @@ def _answer(scope: Scope, results: Results) -> Answer:
     for size in scope.sizes:
         taken = [results[_run(scope, size, count)] for count in COUNTS]
         records = [one.measured for one in taken if one.measured is not None and one.measured.steps]
-        if not records:
-            results.record(_run(scope, size, COUNTS[-1]))
-        found = examine(records)
         rows += _rows(size, taken)
+        if not records:
+            continue
+        found = examine(records)
         tables.append(_first_steps(size, found, several=len(scope.sizes) > 1))
         sentences.append(_sentence(size, found, records, on_gpu=scope.on_gpu))
         needed = max(needed, found.needed)
         drawn += records
+    if not drawn:
+        results.record(_run(scope, scope.sizes[0], COUNTS[-1]))
+        raise UnansweredError("no run has a step")
     columns = (
         Column("size"), Column("warmup_steps", "", "count", "warm-up steps"), Column("n", "", "count"),
         Column("first_s", "s", "time", "first measured", scale="time"),
@@ -329,13 +333,16 @@ def _why(step: FirstStep) -> str:
         else ""
     )
     counts = {Cause.FAULTS: f" ({step.faults:,.0f} more{waited})", Cause.COMPILE: f" ({step.graphs:.0f} graphs)"}
+    named = [(cause, seconds) for cause, seconds in large if seconds >= _NAMED_SHARE * step.excess_s]
     parts = [
-        f"{units.duration(seconds)} {_WORDS.get(cause, cause.value)}{counts.get(cause, '')}"
-        for cause, seconds in large
-        if seconds >= _NAMED_SHARE * step.excess_s
+        f"{units.duration(seconds)} {_WORDS.get(cause, cause.value)}{counts.get(cause, '')}" for cause, seconds in named
     ]
+    rest = step.excess_s - sum(seconds for _, seconds in named)
+    if named and abs(rest) >= _NAMED_SHARE * step.excess_s:
+        what = "all else" if rest > 0 else "all else, of which steady steps have more"
+        parts.append(f"{'' if rest > 0 else 'less '}{units.duration(abs(rest))} {what}")
     where = max(step.phases.items(), key=lambda item: item[1], default=("", 0.0))
-    most = f", most of it in {where[0]} ({units.duration(where[1])})" if where[1] > 0.5 * step.excess_s else ""
+    most = f"; by phase most in {where[0]}, {units.duration(where[1])}" if where[1] > 0.5 * step.excess_s else ""
     return f" ({'; '.join(parts)}{most})" if parts or most else ""
 
 

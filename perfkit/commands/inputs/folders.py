@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -19,6 +22,30 @@ def given(folder: Path) -> Path:
     if occupied:
         raise UsageError(f"{folder} is not empty; choose another --folder")
     return folder
+
+
+@contextmanager
+def reserved(folder: Path, flag: str) -> Iterator[None]:
+    """Keep others that reserve the folder out of it meanwhile; it is made where it does not exist.
+
+    Raises UsageError where another is at work in it, and where it cannot be made; `flag` is what named it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise UsageError(f"{folder}: {error.strerror}; choose another {flag}") from error
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            said = f"{folder}: another perfkit is at work in it; wait for its end, or choose another {flag}"
+            raise UsageError(said) from None
+        except OSError:  # a file system without locks: nobody can tell
+            pass
+        yield
+    finally:
+        os.close(opened)
 
 
 def new(traces_dir: Path, what: str, now: Callable[[], datetime] = datetime.now) -> Path:

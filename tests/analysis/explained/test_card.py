@@ -17,6 +17,7 @@ GIB = 2**30
         ("RTX 4090 Laptop GPU", "GeForce RTX 4090 Laptop GPU", 16),
         ("nvidia geforce rtx 4090 laptop gpu", "GeForce RTX 4090 Laptop GPU", 16),
         ("H100 80GB HBM3", "H100 80GB HBM3", 80),
+        ("H100 SXM", "H100 80GB HBM3", 80),
     ],
 )
 def test_the_fewest_other_words_are_meant(text: str, name: str, gib: int):

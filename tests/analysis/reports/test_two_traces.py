@@ -11,6 +11,7 @@ from perfkit.analysis.reports import trace as trace_report
 from perfkit.analysis.reports import two_traces as trace_comparison
 from perfkit.analysis.reports.two_traces import TABLE_DISAGREES
 from perfkit.errors import UsageError
+from perfkit.render.terminal import render
 from perfkit.schema.report import Report
 from perfkit.trace.columns import HostKind
 from perfkit.trace.load import load
@@ -59,6 +60,17 @@ def test_an_instrument_that_is_slower_throughout_still_agrees():
     report = trace_comparison.report(training().build(), training(scale=2).build())
     assert set(report.summary["disagreements"].values()) == {0}
     assert frame(report, "kernels")["difference_ns"].tolist() == [20, 10]
+
+
+@pytest.mark.parametrize("name", ["kernels", "groups"])
+def test_a_narrow_terminal_leaves_out_columns_and_names_them(name: str):
+    """GIVEN kernels of several seconds with long names, and 80 columns THEN no line is longer, and times stay"""
+    long = "a_kernel_with_a_name_that_no_terminal_of_eighty_columns_has_room_for"
+    report = trace_comparison.report(training(scale=10**8).build(), training(scale=10**9, extra=long).build())
+    text = render(report.table(name), width=80, color=False)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "A (s)" in " ".join(text.split())
+    assert "no room in 80 columns for:" in text
 
 
 def test_a_kernel_on_one_side_and_a_missing_one():

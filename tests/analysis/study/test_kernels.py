@@ -65,35 +65,57 @@ def test_a_trace_without_work_has_no_answer():
 
 
 def test_besides_matmuls_each_kind_has_its_modules():
-    """GIVEN of 100 ns 60 of matmul, 30 elementwise (20 in norms, 10 in the MLP), 8 of softmax and 2 of copies"""
+    """GIVEN of 100 ns 50 of matmul, 30 elementwise (20 in norms, 10 in the MLP), 8 of softmax, 2 of copies, and 10 of
+    the host, which are neither"""
     serving = table(
-        SERVING, category=["matmul", "elementwise", "elementwise", "softmax", "copy"],
-        scope=["head", "layers.*.norm", "layers.*.mlp", "layers.*.attn", "head"], total_ns=[60, 20, 10, 8, 2],
+        SERVING, category=["matmul", "elementwise", "elementwise", "host", "softmax", "copy"],
+        scope=["head", "layers.*.norm", "layers.*.mlp", "head", "layers.*.attn", "head"],
+        total_ns=[50, 20, 10, 10, 8, 2],
     )  # fmt: skip
     answer = BESIDES.answer(SCOPE, results(taken(FORWARD, tables={f"{SERVING}/forward": serving})))
     assert answer.sentence.startswith(
-        "tiny: 40.0% of forward is no matrix multiply: elementwise 30.0% (layers.*.norm 67%, layers.*.mlp 33%);"
-        " softmax 8.00% (layers.*.attn 100%); they do few"
+        "tiny: 40.0% of forward is computation other than matrix multiplies: elementwise 30.0% (layers.*.norm 67%,"
+        " layers.*.mlp 33%); softmax 8.00% (layers.*.attn 100%); 10.0% is none, but what the host does"
     )
-    assert [row["category"] for row in rows(answer.tables[0])] == ["matmul", "elementwise", "softmax", "copy"]
+    assert [row["category"] for row in rows(answer.tables[0])] == ["matmul", "elementwise", "host", "softmax", "copy"]
 
 
 def test_the_share_of_matmuls_in_inference_and_in_training():
     """GIVEN 71% of inference, 52% of a training step, in which the optimizer has 20%"""
     one = table("categories", category=["matmul", "softmax"], total_ns=[71, 29])
     other = table("categories", category=["matmul", "softmax", "optimizer"], total_ns=[52, 28, 20])
-    found = results(taken(FORWARD, tables={"categories": one}), taken(STEP, tables={"categories": other}))
+    serving = table(SERVING, category=["optimizer"] * 2, scope=["head", "embedding"], total_ns=[15, 5])
+    found = results(
+        taken(FORWARD, tables={"categories": one}), taken(STEP, tables={"categories": other, SERVING: serving})
+    )
 
     # WHEN
     answer = MIX.answer(SCOPE, found)
 
     # THEN
     assert answer.sentence.startswith(
-        "tiny: matmuls take 71.0% of inference and 52.0% of a training step; optimizer grows most, from 0.00% to 20.0%;"
+        "tiny: matmuls take 71.0% of inference and 52.0% of a training step; optimizer grows most, from 0.00% to 20.0%"
+        " (in training it serves head 75%, embedding 25%);"
     )
     assert {row["category"]: row["change"] for row in rows(answer.tables[0])} == pytest.approx(
         {"matmul": -0.19, "softmax": -0.01, "optimizer": 0.2}
     )
+
+
+def test_a_size_without_a_result_does_not_take_the_others_answer():
+    """GIVEN tiny, and small for which there was no time THEN Q4 and Q5 answer for tiny, and say so of small"""
+    two = dataclasses.replace(SCOPE, sizes=("small", "tiny"))
+    serving = table(SERVING, category=["matmul", "softmax"], scope=["head", "attn"], total_ns=[60, 40])
+    found = results(
+        taken(FORWARD, tables={"kernels/forward": kernels(a=12), f"{SERVING}/forward": serving}),
+        taken(STEP, tables={"kernels": kernels(a=12)}),
+        Taken(config=inference(two, "small"), outcome="skipped", seconds=60.0),
+    )
+    for question in (TOP_KERNEL, BESIDES):
+        answer = question.answer(two, found)
+        assert answer.sentence.startswith("tiny: ")
+        assert "small forward profiled has no result (skipped, about 60 s)" in answer.sentence
+        assert found[FORWARD].folder in answer.advice
 
 
 def test_a_lacking_run_of_the_mix_is_a_row():

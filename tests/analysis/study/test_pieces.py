@@ -49,9 +49,10 @@ def test_what_a_block_keeps_stands_beside_what_its_shape_says():
     """GIVEN tiny's block of width 128 and 512 within: 4 x 128^2 + 3 x 128 x 512 + 2 x 128 = 262,400 parameters, whose
     gradients are 1,049,600 B"""
     answer = SAVED.answer(SCOPE, results(taken(TRAIN, tables=kept(1_049_600))))
-    assert answer.sentence == (
+    assert answer.sentence.startswith(
         "tiny: one block keeps 100 B for backward (the hooks of saved tensors count the same bytes): mlp: mul 60.0%,"
-        " softmax 25.0%; its backward makes 1.0 MiB of gradients, as the shapes say"
+        " softmax 25.0%; its backward makes 1.0 MiB of gradients, as the shapes say; an operation keeps what its "
+        "gradient needs: a product its factors"
     )
     assert [row["bytes"] for row in rows(answer.tables[0])] == [100.0, 60.0, 25.0]
     other = SAVED.answer(SCOPE, results(taken(TRAIN, tables=kept(1_000)))).sentence

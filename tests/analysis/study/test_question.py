@@ -61,6 +61,29 @@ def test_a_run_without_a_result_is_the_answer():
     )
 
 
+@pytest.mark.parametrize(
+    ("outcome", "advice"),
+    [("interrupted", "the same command again: it goes on"), ("error", "the same command again once that is mended"),
+     ("predicted-oom", "perfkit run --model-size tiny --pass-type forward-backward --fit")],
+)  # fmt: skip
+def test_how_to_go_on_is_said_where_there_is_no_answer(outcome: str, advice: str):
+    report, _ = answered(question(), SCOPE, results(Taken(config=ONE, outcome=outcome, why="so it is"), taken(OTHER)))
+    assert report.findings[0].what.endswith(f"({outcome}): so it is")
+    assert report.findings[0].advice.startswith(advice)
+
+
+def test_what_is_derived_stands_apart_from_what_was_measured():
+    """GIVEN an answer of both kinds THEN two findings say which is which, and the summary has both"""
+    both = dataclasses.replace(
+        question(), answer=lambda _scope, _found: Answer(sentence="5 ms took it", derived="4 MiB must move")
+    )
+    report, _ = answered(both, SCOPE, results(taken(ONE), taken(OTHER)))
+    assert [(one.what, one.sure) for one in report.findings[:2]] == [
+        ("5 ms took it", "measured"), ("derived, not measured: 4 MiB must move", "derived"),
+    ]  # fmt: skip
+    assert report.summary["sentence"] == "5 ms took it; derived, not measured: 4 MiB must move"
+
+
 def test_skipped_runs_are_named_with_their_prediction():
     skipped = Taken(config=OTHER, outcome="skipped", seconds=600.0)
     report, _ = answered(question(), SCOPE, results(taken(ONE), skipped))
@@ -108,4 +131,6 @@ def test_a_run_in_words():
         profiler="torch",
     )  # fmt: skip
     assert named(config) == "tiny train context 64 bf16 compile model checkpoint every 2 0 warm-up profiled"
+    assert named(SCOPE.config("tiny", warmup_steps=2, measure_steps=2)) == "tiny forward-backward 2 warm-up 2 steps"
+    assert named(SCOPE.config("tiny", profiler="memory")) == "tiny forward-backward memory recorded"
     assert [listed(names) for names in ([], ["a"], ["a", "b", "c"])] == ["", "a", "a, b and c"]

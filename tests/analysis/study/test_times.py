@@ -59,9 +59,15 @@ def test_the_profilers_forward_stands_beside_plain_timing():
     """GIVEN 5 ms plainly, 7.5 ms under the profiler, and 14 ms of operators in a trace of 2 steps"""
     assert agreement(7.5).startswith(
         "forward of tiny at context 128: 5.000 ms by plain timing, 7.500 ms under the profiler, 7.000 ms of operators"
-        " in its trace: under it forward takes 1.50 times as long, steady steps all"
+        " in its trace: under it forward takes 1.50 times as long, steady steps all; the profiler adds its work"
     )
     assert "they agree" in agreement(5.1)
+
+
+def test_a_profiler_that_seems_to_make_it_faster_is_not_believed():
+    """GIVEN 5 ms plainly and 4 ms under the profiler THEN the machine's load is named, and no cost of a profiler"""
+    assert "0.800 times as long, steady steps all; no profiler makes a step faster" in agreement(4.0)
+    assert "no profiler" not in agreement(4.9)
 
 
 def test_two_sizes_and_three_contexts_on_a_gpu():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from perfkit.analysis.noise.causes import Cause
+from perfkit.analysis.study.question import UnansweredError
 from perfkit.analysis.study.warmup import COUNTS, WARMUP, examine
 from perfkit.schema.probes import GpuSample, Probing, StepProbes
 from perfkit.schema.record import StepSample
@@ -62,9 +65,9 @@ def test_the_sentence_has_milliseconds_causes_and_how_many_are_enough():
     # THEN
     assert answer.sentence.startswith(
         "tiny: step 1 takes 50.00 ms, 40.00 ms beyond the pace of 10.00 ms (30.00 ms CPU time of first calls; 10.00 ms"
-        " page faults (10,000 more), most of it in forward (30.00 ms)); without warm-up the mean of 10 steps is 45.0%"
-        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more), most of it in backward (5.000 ms)),"
-        " most likely because the optimizer's state, made at the end of step 1, has taken memory"
+        " page faults (10,000 more); by phase most in forward, 30.00 ms); without warm-up the mean of 10 steps is 45.0%"
+        " above the pace; step 2 still 5.000 ms (5.000 ms page faults (5,000 more); by phase most in backward, 5.000"
+        " ms), most likely because the optimizer's state, made at the end of step 1, has taken memory"
     )
     assert answer.sentence.endswith("2 warm-up steps are enough here")
     assert answer.advice.startswith("--warmup-steps 2 ")
@@ -79,6 +82,16 @@ def test_a_second_step_within_the_spread_is_told_and_is_no_warm_up():
     sentence = WARMUP.answer(SCOPE, results(taken(config, tuple(steps)))).sentence
     assert "; step 2 still 500.0 us" in sentence
     assert sentence.endswith("1 warm-up step is enough here, since steady steps vary as much as what is left")
+
+
+def test_a_size_without_a_step_is_a_row_beside_the_others():
+    """GIVEN tiny's runs, and none of small THEN tiny is answered, and small's rows say why, whatever the width"""
+    answer = WARMUP.answer(dataclasses.replace(SCOPE, sizes=("small", "tiny")), results(*RUNS))
+    assert answer.sentence.startswith("tiny: step 1 takes 50.00 ms")
+    assert [row["outcome"] for row in rows(answer.tables[0])] == ["not run"] * 4 + ["ok"] * 4
+    assert not answer.tables[0].columns[-1].spare
+    with pytest.raises(UnansweredError):
+        WARMUP.answer(SCOPE, results())
 
 
 def test_compilation_is_a_cause_of_its_own():
@@ -108,6 +121,25 @@ def test_faults_on_a_busy_machine_bring_a_wait_of_their_own():
     assert "20.00 ms page faults (10,000 more, with the wait for a CPU that they brought)" in (
         WARMUP.answer(SCOPE, results(run)).sentence
     )
+
+
+def test_what_is_named_and_all_else_add_up():
+    """GIVEN steady steps of 10 ms, 6 of them asleep, and a first one of 50 ms that never sleeps, with 45,000 faults of
+    1 us: 40 ms beyond the pace are 45 ms of faults, 1 ms of other work, which is not named, and 6 ms less sleep"""
+
+    def counted(ms: float, cpu_ms: float, faults: int = 0) -> StepSample:
+        probes = StepProbes(
+            main_cpu_s=cpu_ms / 1e3, main_delay_s=0.0, switches=0, minor_faults=faults, major_faults=0
+        )  # fmt: skip
+        return step(ms, probes=probes)
+
+    config = next(config for config in WARMUP.needs(SCOPE) if config.measurement.warmup_steps == 0)
+    steps = (counted(50, 50, 45_000), *[counted(10, 4)] * 9)
+    run = taken(config, steps, probing=Probing(seconds_per_step=1e-4, seconds_per_fault=1e-6))
+    assert (
+        "40.00 ms beyond the pace of 10.00 ms (45.00 ms page faults (45,000 more); less 5.000 ms all else, of which"
+        " steady steps have more; by phase most in forward, 40.00 ms)"
+    ) in WARMUP.answer(SCOPE, results(run)).sentence
 
 
 def test_a_machine_without_counters_still_says_how_much():

@@ -12,6 +12,7 @@ from perfkit.analysis.tuning.candidates import Unapplied
 from perfkit.analysis.tuning.choice import Trial
 from perfkit.analysis.tuning.report import Tuned
 from perfkit.render import findings
+from perfkit.render.terminal import render
 from perfkit.schema.config import RunConfig, of_own
 from tests.analysis.tuning.computations import computed
 from tests.analysis.tuning.test_choice import OTHER, SAME, candidate, records
@@ -156,6 +157,17 @@ def test_the_tables_have_a_row_for_each_change():
         {"what": "workers", "why": "your own loop", "rule": "data-loader", "cost_ns": 5.0}
     ]
     assert made.summary["recommended"] == "--fast --more"
+
+
+def test_a_narrow_terminal_keeps_what_was_brought_and_why_not():
+    """GIVEN 80 columns THEN no line is longer, the reason of a failure is there, and what has no room is named"""
+    made = report.report(tuned(trial("--optimizer adamw-fused", 8.0), Trial(candidate("--broken"), failed="none")), "r")
+    changes = made.seen_by("people").tables[0]
+    text = render(changes, width=80, color=False)
+    assert max(map(len, text.splitlines())) <= 80
+    assert [line.split()[-1] for line in text.splitlines() if line.startswith("--broken")] == ["none"]
+    assert "20.0%" in text
+    assert "no room in 80 columns for: processes, 95% low, 95% high, memory, losses," in text
 
 
 def test_no_prediction_is_no_number():

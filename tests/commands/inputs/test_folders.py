@@ -27,6 +27,21 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path: Path) -> None:
         folders.given(tmp_path / "file")
 
 
+def test_a_reserved_folder_has_room_for_one(tmp_path: Path) -> None:
+    """GIVEN a folder that one command works in THEN another is refused until it has ended"""
+    folder = tmp_path / "new" / "f"
+    refused = pytest.raises(
+        UsageError, match="f: another perfkit is at work in it; wait for its end, or choose another"
+    )
+    with folders.reserved(folder, "--output"), refused, folders.reserved(folder, "--output"):
+        pass
+    with folders.reserved(folder, "--output"):
+        pass
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="choose another --output"), folders.reserved(tmp_path / "file", "--output"):
+        pass
+
+
 def test_a_given_folder_is_made_and_must_be_empty(tmp_path: Path) -> None:
     assert folders.given(tmp_path / "a" / "b").is_dir()
     assert folders.given(tmp_path / "a" / "b") == tmp_path / "a" / "b"
