@@ -1,4 +1,7 @@
-"""One step of the workload: zero_grad, forward, loss, backward, optimizer; the pass type decides where it ends."""
+"""One step of the workload: zero_grad, forward, loss, backward, optimizer; the pass type decides where it ends.
+
+Where a data loader has the batches, the step begins with data: the next one.
+"""
 
 from __future__ import annotations
 
@@ -121,6 +124,13 @@ class StepWorkload:
         """A number of what `forward` returned."""
         raise NotImplementedError
 
+    has_loader = False
+    """Whether each step computes on a batch of its own, which `load` gets."""
+
+    def load(self) -> None:
+        """Get the next batch."""
+        raise NotImplementedError
+
     @property
     def blocks(self) -> Iterable[nn.Module]:
         """What `--compile block` compiles, each by itself."""
@@ -171,6 +181,9 @@ class StepWorkload:
             on_phase(name)
             return self.annotation.phase(name) if self.annotation else nullcontext(_nobody_asks)
 
+        if self.has_loader:
+            with begin("data"):
+                self.load()
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
                 outputs = self.forward()
