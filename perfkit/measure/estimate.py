@@ -92,6 +92,8 @@ def _traced(
     with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=is_own), history, calls or nullcontext():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # copying a module does
         workload = build(_twin(config))
+        if isinstance(workload, BuiltWorkload):
+            workload.load_here(config.step.device)
         history.know(workload)
         _name_scopes(workload.model, history)
         if config.step.device != "cpu" and config.step.precision in ("bf16", "fp16"):
@@ -376,7 +378,7 @@ class _History(TorchDispatchMode):  # type: ignore[no-untyped-call]
             return memory_estimate.OPTIMIZER
         if index in self._gradients:
             return memory_estimate.GRADIENTS
-        if not made.phase:
+        if made.phase in ("", "data"):
             return memory_estimate.CONSTANTS
         if made.weight_copy:
             return memory_estimate.WEIGHT_COPIES

@@ -88,6 +88,8 @@ def run(
                     if config.step.num_threads is not None:
                         torch.set_num_threads(config.step.num_threads)
                     workload = build(config)
+                    if isinstance(workload, BuiltWorkload):
+                        afterwards.callback(workload.close)
                     with signals.held():
                         for observer in observers:
                             observer.built(workload)

@@ -8,9 +8,9 @@ In a torch.profiler trace, where ranges of all origins share one name space:
                                      gradient of one of its parameters
     perfkit.grad::layers.3.attn      a mark inside a gradient's accumulation: whose parameter it is
     perfkit.update::layers.3.attn    an optimizer's update of one of the module's parameters
-    perfkit.phase::backward          a phase of the step: zero_grad, forward, loss, backward, optimizer; in somebody's
-                                     own loop data, what is before, or what the user calls it; and hooks, perfkit's
-                                     own search for backward nodes
+    perfkit.phase::backward          a phase of the step: data, if there is a data loader, zero_grad, forward, loss,
+                                     backward, optimizer; in somebody's own loop data is what is before, and a phase
+                                     may be what the user calls it; and hooks, perfkit's own search for backward nodes
     perfkit.step::3                  measured step 3 (counted from 0)
     perfkit.warmup::0                warm-up step 0
     perfkit.measure::                all measured steps

@@ -5,19 +5,22 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
+from torch.utils.data import DataLoader
 
 from perfkit.errors import UsageError
 from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.workloads import Own, arguments_of
 from perfkit.workload import changes
+from perfkit.workload.batches import Batches, on_device
 from perfkit.workload.protocol import OnPhase
 from perfkit.workload.step import StepWorkload, matmul_precision
 
@@ -32,10 +35,14 @@ class StepFailsError(UsageError):
 class BuiltWorkload(StepWorkload):
     """The module of `--model`, called with the batch of `--input`. Needs a resolved configuration.
 
-    Both callables run once, after `torch.manual_seed`, with the device as PyTorch's default; what they return is moved
-    there. A batch is one argument, a tuple of arguments, or a dictionary of them. Where the input returns a pair whose
-    second is callable, that is the loss, called with what the module returned; else the loss is what the module
-    returned as `loss`, or the mean of the first tensor of numbers in it. Raises UsageError where a callable fails.
+    Both callables run once, after PyTorch, Python and NumPy are seeded, with the device as PyTorch's default; what they
+    return is moved there. A batch is one argument, a tuple of arguments, or a dictionary of them. Where the input
+    returns a pair whose second is callable, that is the loss, called with what the module returned; else the loss is
+    what the module returned as `loss`, or the mean of the first tensor of numbers in it. Raises UsageError where a
+    callable fails.
+
+    Where the input returns a DataLoader, each step begins with its next batch, and a loss beside it is called with what
+    the module returned and the target: the last of a batch of several, which the module is not given, or the batch.
     """
 
     def __init__(self, config: RunConfig, find: Find = importlib.import_module) -> None:
@@ -45,20 +52,24 @@ class BuiltWorkload(StepWorkload):
         assert own.input is not None
         device = torch.device(config.step.device)
         torch.set_float32_matmul_precision(matmul_precision(config))
-        torch.manual_seed(config.step.seed)
+        _seed(config.step.seed)
         with device:
             model = _called(find, "--model", own.model, arguments_of(own.model_arg))
-            given = _called(find, "--input", own.input, arguments_of(own.input_arg))
+        given, self._loss = _given(find, own, device)
         if not isinstance(model, nn.Module):
             raise UsageError(f"--model {own.model} returned {type(model).__name__}, not a torch.nn.Module")
         if config.step.pass_type == "train" and not any(True for _ in model.parameters()):
             raise UsageError(f"--model {own.model} has no parameters to train: use --pass-type forward")
         self._names = f"--model {own.model} with --input {own.input}"
-        self._loss: Callable[[Any], Tensor] | None = None
-        if isinstance(given, tuple) and len(given) == 2 and callable(given[1]) and not isinstance(given[1], Tensor):
-            given, self._loss = given
-        self.batch = tree_map_only(Tensor, lambda tensor: tensor.to(device), given)
-        model, self.batch = changes.apply(own.apply, model, self.batch)
+        self.target: tuple[Any, ...] = ()
+        """What the loss is called with beside what the model returned."""
+        self._batches: Batches | None = None
+        if isinstance(given, DataLoader):
+            model, loader = changes.apply(own.apply, model, given)
+            self._batches = Batches(loader, device, config.step.seed)
+            self.has_loader, self.batch = True, None
+        else:
+            model, self.batch = changes.apply(own.apply, model, on_device(given, device))
         model.train(config.step.pass_type != "forward")
         super().__init__(config, model if _is_on(device, model) else model.to(device))
 
@@ -84,10 +95,43 @@ class BuiltWorkload(StepWorkload):
         except Exception as error:
             if _is_memory(error):
                 raise
-            said = (str(error).strip().splitlines() or [""])[0]
+            raise StepFailsError(f"{self._names} fails in its step: {_line(error)} (--debug shows where)") from error
+
+    def load(self) -> None:
+        """Get the next batch of the loader. Raises StepFailsError, in one line, for whatever it raises."""
+        assert self._batches is not None
+        try:
+            batch = self._batches.next()
+        except (MemoryError, UsageError):
+            raise
+        except Exception as error:
+            if _is_memory(error):
+                raise
             raise StepFailsError(
-                f"{self._names} fails in its step: {type(error).__name__}: {said} (--debug shows where)"
+                f"{self._names}: its DataLoader fails: {_line(error)} (--debug shows where)"
             ) from error
+        if isinstance(batch, list):  # as torch's own collate makes of tuples, of one tensor, too
+            batch = tuple(batch) if len(batch) > 1 else batch[0]
+        if self._loss is not None and isinstance(batch, tuple) and len(batch) > 1:
+            self.batch, self.target = batch[:-1], batch[-1:]
+        else:
+            self.batch, self.target = batch, (batch,)
+
+    def load_here(self, device: str) -> None:
+        """Get batches in this process, as an estimate must. Raises UsageError where what is read is elsewhere."""
+        if self._batches is None:
+            return
+        if device != "cpu":
+            raise UsageError(
+                "--estimate for a GPU would count the host's data, too, and --input returned a DataLoader: return one"
+                " batch, next(iter(loader))"
+            )
+        self._batches.load_here()
+
+    def close(self) -> None:
+        """End the loader's workers, if it has some."""
+        if self._batches is not None:
+            self._batches.close()
 
     def forward(self) -> Any:
         """Call the model with the batch."""
@@ -97,13 +141,34 @@ class BuiltWorkload(StepWorkload):
 
     def loss(self, made: Any) -> Tensor:
         """The loss of the input, or of the model."""
-        found = self._loss(made) if self._loss is not None else _loss_in(made)
+        found = self._loss(made, *self.target) if self._loss is not None else _loss_in(made)
         if not isinstance(found, Tensor) or found.dim() or not found.requires_grad:
             what = (
                 f"the loss is {type(found).__name__}" if not isinstance(found, Tensor) else "the loss has no gradient"
             )
             raise UsageError(f"{what}: return a number that depends on parameters, or use --pass-type forward")
         return found
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - a dataset may draw from it, and its random numbers are to be the same
+
+
+def _given(find: Find, own: Own, device: torch.device) -> tuple[Any, Callable[..., Tensor] | None]:
+    """What `--input` returns: a batch or a DataLoader, and the loss, if there is one.
+
+    For a GPU the callable of a loader runs once more, on the CPU: what a loader reads is there, its loss is not.
+    """
+    assert own.input is not None
+    with device:
+        given, loss = _called(find, "--input", own.input, arguments_of(own.input_arg)), None
+    if isinstance(given, tuple) and len(given) == 2 and callable(given[1]) and not isinstance(given[1], Tensor):
+        given, loss = given
+    if isinstance(given, DataLoader) and device.type != "cpu":
+        given, _ = _given(find, own, torch.device("cpu"))
+    return given, loss
 
 
 def _is_on(device: torch.device, model: nn.Module) -> bool:
@@ -164,7 +229,14 @@ def _told(what: str, spec: str) -> Iterator[None]:
 def _is_memory(error: BaseException) -> bool:
     """Whether PyTorch says that memory ran out, in any of its words: that is a result, and no mistake."""
     words = ("memory", "Storage size calculation overflow", "ALLOC_FAILED", "bad_alloc")
-    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    said = str(error)
+    return isinstance(error, RuntimeError) and "DataLoader" not in said and any(word in said for word in words)
+
+
+def _line(error: BaseException) -> str:
+    """An error in one line; of a loader's worker the last of its lines, for the first says only which it was."""
+    lines = str(error).strip().splitlines() or [""]
+    return lines[-1] if lines[0].startswith("Caught ") else f"{type(error).__name__}: {lines[0]}"
 
 
 def _blocks(module: nn.Module) -> Iterator[nn.Module]:

@@ -1,4 +1,7 @@
-"""One step of the workload: zero_grad, forward, loss, backward, optimizer; the pass type decides where it ends."""
+"""One step of the workload: zero_grad, forward, loss, backward, optimizer; the pass type decides where it ends.
+
+Where a data loader has the batches, the step begins with data: the next one.
+"""
 
 from __future__ import annotations
 
@@ -123,6 +126,13 @@ class StepWorkload:
         """A number of what `forward` returned."""
         raise NotImplementedError
 
+    has_loader = False
+    """Whether each step computes on a batch of its own, which `load` gets."""
+
+    def load(self) -> None:
+        """Get the next batch."""
+        raise NotImplementedError
+
     @property
     def inputs(self) -> Any:
         """What a step is given, such as a batch: tensors, and collections of them."""
@@ -181,6 +191,9 @@ class StepWorkload:
 
         if self.has_graphs:  # else each block's call would be a step, which frees what those before it returned
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        if self.has_loader:
+            with begin("data"):
+                self.load()
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
                 outputs = self.forward()

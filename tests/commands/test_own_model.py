@@ -11,13 +11,15 @@ import pytest
 from perfkit import Own, RunConfig, cli
 from perfkit.commands.inputs.flags import RunFlags, config_of
 from perfkit.errors import UsageError
-from perfkit.schema import record
+from perfkit.schema import computed, record
 from perfkit.schema.record import RunRecord
 from tests.runs import ENVIRONMENT, sample
 
 SOURCE = """
+import time
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 class Net(nn.Module):
     def __init__(self, hidden=4):
@@ -29,6 +31,17 @@ class Net(nn.Module):
 
 def batch():
     return torch.ones(2, 4), lambda out: out.square().mean()
+
+class Slow(Dataset):
+    def __len__(self):
+        return 6
+
+    def __getitem__(self, index):
+        time.sleep(0.01)
+        return torch.full((4,), index / 6.0), torch.ones(1)
+
+def loader():
+    return DataLoader(Slow(), 2, shuffle=True), nn.functional.mse_loss
 """
 NAMED = ["--model", "models_of_a_test:Net", "--input", "models_of_a_test:batch"]
 QUICK = ["--warmup-steps", "1", "--measure-steps", "2", "--device", "cpu", "--tensorboard", "off", "--overhead", "off"]
@@ -54,6 +67,31 @@ def test_a_run_under_the_profiler_has_its_layers(capsys):
     assert cli.main(["analyze", "run", "--by", "module", "--format", "json"]) == 0
     rows: list[dict[str, Any]] = json.loads(capsys.readouterr().out)["tables"]["groups"]["rows"]
     assert {"first", "second"} <= {row["scope"] for row in rows}
+
+
+LOADER = [*NAMED[:2], "--input", "models_of_a_test:loader"]
+
+
+def test_a_loaders_time_is_a_phase_and_a_finding(capsys):
+    """GIVEN 2 rows a batch that take 10 ms each WHEN profiled THEN data take 20 ms a step and more, and are found"""
+    assert cli.main(["run", *LOADER, *QUICK, "--folder", "run", "--profiler", "torch"]) == 0
+    for step in record.load(Path("run")).steps:
+        assert list(step.phases_s) == ["data", "zero_grad", "forward", "loss", "backward"]
+        assert step.phases_s["data"] > 0.02
+    assert "data loader gets the next batch (enumerate(DataLoader)#_SingleProcess" in capsys.readouterr().out
+
+
+def test_workers_compute_the_same_bits():
+    """GIVEN a loader that shuffles WHEN its rows are read here and by workers THEN no bit differs"""
+    found = []
+    flags = ["--warmup-steps", "3", *QUICK[2:], "--save-results", "on", "--pass-type", "train"]
+    for name, more in (("a", []), ("b", ["--apply", "workers-2"])):
+        assert cli.main(["run", *LOADER, *flags, "--folder", name, *more]) == 0
+        found.append(computed.load(Path(name)))
+    one, other = found
+    assert one.losses.tolist() == other.losses.tolist()
+    assert len({*one.losses.tolist()}) == 3
+    assert one.samples.tolist() == other.samples.tolist()
 
 
 def test_memory_is_recorded(capsys):

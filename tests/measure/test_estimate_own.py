@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from perfkit import Measurement, Own, RunConfig, Step
@@ -90,6 +91,7 @@ MODULE = SimpleNamespace(
     images=Images, Text=Text, pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
     reader=lambda: Reader(8, 8), ones=lambda: torch.ones(2, 8),
     numpy=lambda: torch.rand(2, 8).numpy(),
+    loader=lambda: DataLoader(TensorDataset(torch.rand(8, 3, 48, 48)), 4, shuffle=True, num_workers=2, timeout=9),
 )  # fmt: skip
 
 
@@ -150,6 +152,19 @@ def _in_attention(asked: RunConfig) -> int:
         return 0
     forwards = 2 if "again=True" in str(asked.workload) else 1
     return 3 * (2 * forwards + 5) * 2 * (4 * 4) * 96 * 96 * 16
+
+
+def test_a_loaders_batch_is_one_of_the_constants_beside_what_it_reads():
+    """GIVEN a loader with workers that shuffles 8 images WHEN traced THEN the peak is that of one batch, and they"""
+    batch, loader = (estimate.estimate(config("images", given, pass_type="train"), build) for given in
+        ("pictures", "loader"))  # fmt: skip
+    assert loader.part("batch and constants") - batch.part("batch and constants") == 4 * 8 * 3 * 48 * 48
+    assert loader.peak - batch.peak == 4 * 8 * 3 * 48 * 48
+
+
+def test_a_loader_on_a_gpu_is_refused():
+    with pytest.raises(UsageError, match=r"^--estimate for a GPU would count the host's data, too, .*next\(iter\(load"):
+        estimate.estimate(config("images", "loader", device="cuda"), build)
 
 
 def test_a_value_that_is_read_is_taken_as_0_and_said():

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from perfkit import Measurement, Own, RunConfig, Step
 from perfkit.errors import UsageError
@@ -19,6 +20,38 @@ X = torch.ones(2, 4)
 
 def _out_of_memory(_: object) -> Tensor:
     raise RuntimeError("CUDA out of memory")
+
+
+TARGETS = torch.arange(6.0)
+
+
+def _rows(*columns: Tensor, workers: int = 0) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(*columns), 2, num_workers=workers)
+
+
+ROWS_MADE_ON: list[str] = []
+
+
+def _made_rows() -> DataLoader[Any]:
+    rows = torch.ones(4, 4)
+    ROWS_MADE_ON.append(rows.device.type)
+    return _rows(rows)
+
+
+class Broken(Dataset[Tensor]):
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> Tensor:
+        raise ValueError(f"row {index} is broken")
+
+
+class Named(Dataset[dict[str, Tensor]]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {"x": torch.eye(4)[index]}
 
 
 class Net(nn.Module):
@@ -40,6 +73,11 @@ MODULE = SimpleNamespace(
     wrong=lambda: (X, lambda out: out["out"]), with_loss=nn.Identity,
     nothing=lambda: ({"x": X}, lambda _: None), exits=lambda: sys.exit("bye"), bare=nn.ReLU,
     wide=lambda: torch.ones(2, 5), memory=lambda: (X, _out_of_memory),
+    rows=lambda: _rows(torch.eye(4)), triples=lambda: _rows(torch.eye(4)[:3], torch.full((3,), 2.0)[:, None]),
+    aimed=lambda: (_rows(torch.eye(6)[:, :4], TARGETS), lambda made, target: (made["out"].sum(1) - target).sum()),
+    again=lambda: (_rows(torch.eye(4)), lambda made, batch: (made["out"] - batch).sum()),
+    made_rows=_made_rows, named_rows=lambda: DataLoader(Named(), 2),
+    broken=lambda workers=0: DataLoader(Broken(), num_workers=workers),
 )  # fmt: skip
 
 
@@ -126,3 +164,64 @@ def test_a_step_that_fails_is_one_line():
         run(workload(given="wide"))
     with pytest.raises(RuntimeError, match=r"^CUDA out of memory$"):
         run(workload(given="memory"))
+
+
+def test_each_step_computes_on_the_next_batch_of_a_loader():
+    """GIVEN a loader of two batches WHEN three steps run THEN data come first, and the third has the first's batch"""
+    made = workload(given="rows", pass_type="forward")
+    made.keeps = True
+    found = []
+    for _ in range(3):
+        assert run(made) == ["data", "forward"]
+        found.append(made.made["out"])
+    rows = torch.eye(4)
+    for out, batch in zip(found, (rows[:2], rows[2:], rows[:2]), strict=True):
+        assert torch.equal(out, made.model(batch)["out"])
+
+
+@pytest.mark.parametrize(("given", "argument"), [("triples", torch.eye(4)[:2]), ("named_rows", torch.eye(4)[:2])])
+def test_a_loaders_batch_is_several_arguments_or_named_ones(given: str, argument: Tensor):
+    made = workload(given=given)
+    made.load()
+    scale = 2.0 if given == "triples" else 1.0
+    assert torch.equal(made.forward()["out"], made.model(argument)["out"] * scale)
+
+
+def test_a_loaders_loss_has_the_target_which_the_model_has_not():
+    """GIVEN rows with targets and a loss of both WHEN two steps run THEN the second's loss is of its own targets"""
+    made = workload(given="aimed")
+    made.keeps = True
+    for batch in ([0, 1], [2, 3]):
+        assert run(made)[0] == "data"
+        expected = (made.model(torch.eye(6)[batch, :4])["out"].sum(1) - TARGETS[batch]).sum()
+        assert torch.equal(made.made, expected.detach())
+
+
+def test_a_loss_without_a_target_has_the_batch():
+    made = workload(given="again")
+    made.keeps = True
+    run(made)
+    rows = torch.eye(4)[:2]
+    assert torch.equal(made.made, (made.model(rows)["out"] - rows).sum().detach())
+
+
+def test_what_a_loader_reads_is_on_the_host_and_its_batch_where_the_model_is():
+    """GIVEN rows that the callable makes on the default device, meta WHEN read THEN the CPU had them, meta the batch"""
+    own, step = Own(name="mine", model="pkg:Net", input="pkg:made_rows"), Step(device="cuda", pass_type="forward")
+    object.__setattr__(step, "device", "meta")  # no flag names it
+    made = BuiltWorkload(RunConfig(workload=own, step=step), find=lambda _: MODULE)
+    made.load()
+    assert made.batch.device.type == "meta"
+    assert ROWS_MADE_ON == ["meta", "cpu"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_that_fails_is_one_line(workers: int):
+    """GIVEN rows that cannot be read WHEN read here or by a worker THEN one line has the row's own error"""
+    own = Own(name="mine", model="pkg:Net", input="pkg:broken", input_arg=(f"workers={workers}",))
+    made = BuiltWorkload(RunConfig(workload=own, step=Step(device="cpu")), find=lambda _: MODULE)
+    try:
+        with pytest.raises(StepFailsError, match=r"pkg:broken: its DataLoader fails: ValueError: row 0 is broken \(--"):
+            run(made)
+    finally:
+        made.close()

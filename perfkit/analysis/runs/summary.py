@@ -13,8 +13,15 @@ from perfkit.analysis.statistics.stats import Floats
 from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord, StepSample
 
-PHASES = {"forward": ("forward", "loss"), "backward": ("backward",), "optimizer": ("optimizer",)}
+PHASES = {
+    "data": ("data",),
+    "forward": ("forward", "loss"),
+    "backward": ("backward",),
+    "optimizer": ("optimizer",),
+}
 """Name in tables -> the phases of a step that it sums. Everything else in a step's wall time is the rest."""
+_SUMMED = ("forward", "backward", "optimizer")
+"""Those that a summary has."""
 STEP = "step"
 REST = "rest"
 
@@ -37,7 +44,7 @@ class RunSummary:
     backward_s: float = math.nan
     optimizer_s: float = math.nan
     rest_s: float = math.nan
-    """forward + backward + optimizer + rest = mean, exactly."""
+    """forward + backward + optimizer + rest = mean, exactly; so data are in the rest."""
     tokens_per_s: float = math.nan
     """Of a Transformer; of a job, of all its ranks."""
     peak_memory_bytes: int | None = None
@@ -51,7 +58,7 @@ def summarize(record: RunRecord) -> RunSummary:
         return RunSummary(steps=0, peak_memory_bytes=peak)
     series = phase_series(record.steps)
     whole = stats.summarize(series[STEP])
-    phases = {f"{name}_s": float(series[name].mean()) for name in PHASES if name in series}
+    phases = {f"{name}_s": float(series[name].mean()) for name in _SUMMED if name in series}
     return RunSummary(
         steps=whole.n,
         mean_s=whole.mean,

@@ -108,7 +108,7 @@ def _config(flags: Any) -> RunConfig:
 _OWN_TEXTS = {
     "model": "Measure a module of your own: the callable that builds it, as package.module:callable.",
     "model_arg": "With --model: arguments of the callable, as name=value.",
-    "input": "With --model: the callable that returns a batch, and a loss if it likes.",
+    "input": "With --model: the callable that returns a batch or a DataLoader, and a loss if it likes.",
     "input_arg": "With --model: arguments of --input, as name=value.",
 }
 _OWN_RUN_TEXTS = _OWN_TEXTS | {"apply": "With --model: change what the callables made, as docs/tune.md says."}

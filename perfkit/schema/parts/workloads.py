@@ -19,7 +19,10 @@ from perfkit.schema.parts.checks import check_choices, check_counts
 ModelSize = Literal["tiny", "small", "medium", "large", "xl", "2.7B", "10B"]
 Attention = Literal["eager", "sdpa"]
 SdpaBackend = Literal["auto", "flash", "efficient", "cudnn", "math"]
-Applied = Literal["channels-last", "float32", "no-anomaly", "no-checkpointing", "sdpa"]
+Applied = Literal[
+    "channels-last", "float32", "no-anomaly", "no-checkpointing", "pin-memory", "sdpa",
+    "workers-2", "workers-4", "workers-8",
+]  # fmt: skip
 """Changes of a model from outside: what each does is in `workload/changes.py`."""
 
 _CHOICES = {
@@ -128,7 +131,7 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
     model_arg: tuple[str, ...] = ()
     """Arguments of the callable, as `name=value`."""
     input: str | None = None
-    """The callable that returns a batch, and a loss if it likes, as `package.module:callable`."""
+    """The callable that returns a batch or a DataLoader, and a loss if it likes, as `package.module:callable`."""
     input_arg: tuple[str, ...] = ()
     """Arguments of that callable, as `name=value`."""
     apply: tuple[Applied, ...] = ()
@@ -169,7 +172,7 @@ class Own(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="own"
 
 _RETURNS = {
     "--model": "which returns the module",
-    "--input": "which returns a batch: a tensor, a tuple of arguments or a dictionary of them",
+    "--input": "which returns a batch: a tensor, a tuple of arguments or a dictionary of them; or a DataLoader",
 }
 
 

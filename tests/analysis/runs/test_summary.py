@@ -51,3 +51,11 @@ def test_series_of_phases_add_up_in_each_step():
     assert np.sum([series[name] for name in list(series)[1:]], axis=0).tolist() == pytest.approx(
         series["step"].tolist()
     )
+
+
+def test_data_of_a_loader_are_a_phase_of_its_own_and_in_the_rest_of_a_summary():
+    steps = (sample(0.1, data=0.04, forward=0.05), sample(0.2, data=0.1, forward=0.05))
+    series = run_summary.phase_series(steps)
+    assert list(series) == ["step", "data", "forward", "rest"]
+    assert series["data"].tolist() == [0.04, 0.1]
+    assert run_summary.summarize(saved(steps=steps)).rest_s == pytest.approx(0.1)
