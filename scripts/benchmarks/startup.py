@@ -19,6 +19,7 @@ def startup(repeats: int) -> Iterator[Row]:
         "import perfkit": ("-c", "import perfkit"),
         "perfkit --help": ("-m", "perfkit", "--help"),
         "perfkit run --help": ("-m", "perfkit", "run", "--help"),
+        "import pandas (for scale)": ("-c", "import pandas"),
         "import torch (for scale)": ("-c", "import torch"),
     }
     try:
