@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 Unit = Literal["", "ns", "s", "B", "1", "params", "/s", "FLOP"]
@@ -150,8 +151,7 @@ class Table:
         frame = self.frame
         if self.steps.are_divided and self.steps.count > 1:
             divided = [column.name for column in columns if column.is_divided]
-            numbers = frame[divided].apply(pd.to_numeric, errors="coerce").astype(float)
-            frame = frame.assign(**{name: numbers[name] / self.steps.count for name in divided})
+            frame = frame.assign(**{name: _numbers(frame[name]) / self.steps.count for name in divided})
         return replace(self, title=f"{self.title}, {self.steps.text}", columns=columns, frame=frame, steps=None)
 
     def in_full(self) -> Table:
@@ -165,13 +165,12 @@ class Table:
 
     def _without_nothing(self) -> Table:
         """Without columns of zeros or of nothing and, if it is to be brief, rows of zeros; unless nothing is left."""
-        numbers = [column.name for column in self.columns if column.kind != "text"]
-        says = self.frame[numbers].apply(pd.to_numeric, errors="coerce").fillna(0).ne(0)
-        rows = says.any(axis="columns").to_numpy(dtype=bool)
+        numbers = {column.name for column in self.columns if column.kind != "text"}
+        says = {name: _numbers(self.frame[name]).fillna(0).to_numpy() != 0 for name in numbers}
+        rows = np.any([np.zeros(len(self), dtype=bool), *says.values()], axis=0)
         if not rows.any():
             return self
-        kept = [(says if column.name in numbers else self.frame.notna())[column.name].any() for column in self.columns]
-        columns = tuple(column for column, is_kept in zip(self.columns, kept, strict=True) if is_kept)
+        columns = tuple(c for c in self.columns if says.get(c.name, self.frame[c.name].notna()).any())
         if not self.brief:
             return replace(self, columns=columns)
         pinned = int(rows[len(rows) - self.pinned :].sum())
@@ -184,8 +183,13 @@ class Table:
         return replace(self, columns=kept)
 
     def _are_equal(self, *names: str) -> bool:
-        one, other = (pd.to_numeric(self.frame[name], errors="coerce").astype(float) for name in names)
+        one, other = (_numbers(self.frame[name]) for name in names)
         return one.equals(other)
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[float]:
+    """The numbers of a column; NaN for what is none."""
+    return pd.to_numeric(column, errors="coerce").astype(float)
 
 
 def each_note_once(tables: Iterable[Table]) -> list[Table]:
