@@ -149,13 +149,15 @@ class ColumnBuilder(Gathered):
         self.append(HostRanges, columns, valid, rows.codes)
 
     def _calls(self, args: list[Args], kind: Bytes) -> Columns:
-        correlation = integers([a.correlation for a in args])
+        correlation = np.full(len(args), MISSING, np.int64)
+        launches = np.flatnonzero(kind == HostKind.RUNTIME)
+        correlation[launches] = integers([args[row].correlation for row in launches.tolist()])
         sequence = integers([a.sequence for a in args]).clip(MISSING)
         forward_thread = np.full(len(args), MISSING, np.int64)
         numbered = np.flatnonzero(sequence != MISSING)
         forward_thread[numbered] = integers([args[row].forward_thread for row in numbered.tolist()]).clip(0)
         return {
-            "correlation": np.where(kind == HostKind.RUNTIME, correlation, MISSING),
+            "correlation": correlation,
             "external_id": _external_ids(args),
             "sequence": sequence,
             "forward_thread": forward_thread,
