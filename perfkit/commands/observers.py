@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
@@ -32,6 +33,15 @@ class Events(Protocol):
 def usual() -> tuple[Observer, ...]:
     """The observers of every run that use analyses, which measure/ does not import."""
     return (Suggestions(memory_fit.suggestions),)
+
+
+def results(folder: Path, which: str, batch: int | None) -> tuple[Observer, ...]:
+    """What keeps losses and gradients, by `--save-results` and `--results-batch` of `perfkit run`."""
+    if which == "off":
+        return ()
+    from perfkit.measure.observers.computed import Results
+
+    return (Results(folder, nudged=which == "nudged", batch=batch),)
 
 
 class Beside(Observer):

@@ -26,7 +26,7 @@ from perfkit.commands.console.progress import tell as _tell
 from perfkit.commands.inputs import folders
 from perfkit.commands.inputs.flags import RunFlags
 from perfkit.commands.inputs.paths import runs_in, side
-from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
+from perfkit.commands.observers import Beside, RunProgress, StepEvents, results, usual
 from perfkit.commands.pictures import Plots, plot_flag, wanted
 from perfkit.commands.processes import fresh, job, plain, script
 from perfkit.errors import InterruptedRunError, OutOfMemoryError, PerfkitError, UsageError
@@ -70,6 +70,8 @@ class RunOptions:
     """on: a profiled run also measures plain steps in a fresh process, to show the profiler's overhead."""
     save_results: Annotated[Literal["off", "on", "nudged"], _MEASURE] = "off"
     """on: save losses and gradients of three warm-up steps; nudged: with each weight moved by a rounding error."""
+    results_batch: Annotated[int | None, _MEASURE] = None
+    """With --save-results: those steps take the batch of --batch-size of this number, repeated to fill this run's."""
     traces_dir: Annotated[Path, _FILES] = Path("traces")
     """Folder in which every run gets its own folder."""
     tensorboard: Annotated[Switch, _FILES] = "on"
@@ -111,6 +113,8 @@ class RunOptions:
                 raise UsageError(f"--{name} {value}: choose from on, off")
         if self.save_results != "off" and self.repeats > 1:
             raise UsageError(f"--save-results {self.save_results} is of one run: leave out --repeats")
+        if self.results_batch is not None and (self.save_results == "off" or self.results_batch < 1):
+            raise UsageError(f"--results-batch {self.results_batch}: needs --save-results on, and 1 sequence or more")
 
 
 def _prepare_nsys() -> Nsys | None:
@@ -312,16 +316,8 @@ def _measure(
     artifacts = plain.measure(config, folder, doing.run_child) if wants_overhead else {}
     with RunProgress(config) as progress:
         live = () if events is None else (StepEvents(events.events, _tell),)
-        return doing.run(config, folder, (*usual(), Beside(artifacts), *_results(folder, options), *live, progress))
-
-
-def _results(folder: Path, options: RunOptions) -> tuple[Observer, ...]:
-    """What keeps losses and gradients, where they are asked for."""
-    if options.save_results == "off":
-        return ()
-    from perfkit.measure.observers.computed import Results
-
-    return (Results(folder, nudged=options.save_results == "nudged"),)
+        kept = results(folder, options.save_results, options.results_batch)
+        return doing.run(config, folder, (*usual(), Beside(artifacts), *kept, *live, progress))
 
 
 def _repeat(config: RunConfig, options: RunOptions, doing: Doing) -> int:

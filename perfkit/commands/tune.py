@@ -7,15 +7,17 @@ import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from perfkit.analysis.reports import run as run_report
 from perfkit.analysis.runs.comparison import RECOMMENDED
 from perfkit.analysis.tuning import candidates as changes
-from perfkit.analysis.tuning import choice
+from perfkit.analysis.tuning import choice, larger_batch
 from perfkit.analysis.tuning import report as tuning_report
 from perfkit.analysis.tuning.candidates import Candidate
 from perfkit.analysis.tuning.choice import Clock
@@ -107,8 +109,7 @@ def execute(
         files.check(options.output)
     budget = Budget(units.parse_duration(options.budget))
     saved, config = _asked(path, options.run)
-    own = shlex.join(config.workload.flags()) if isinstance(config.workload, Own) else ""
-    usual, *described = (config_of(f"{own} {line}".strip()) for line in ("", *options.also))
+    usual, *described = (config_of(f"{_named(config, line)} {line}".strip()) for line in ("", *options.also))
     given = [*zip(options.also, described, strict=True)]
     changes.asked_for(config, given, usual)  # what cannot work is refused before anything runs
     loads = os.getloadavg()[0]
@@ -119,9 +120,10 @@ def execute(
     findings, step_s = _found(saved)
     findings += _of_plain_steps(path)
     plain = _plain(config, step_s)
-    tried, unapplied = changes.candidates(plain, findings, _modules(saved, options.clock))
+    fits = partial(larger_batch.has_room, saved.record)
+    tried, unapplied = changes.candidates(plain, findings, _modules(saved, options.clock), fits)
     advised = {one.name for one in tried}
-    tried += [one for one in changes.asked_for(plain, given, usual) if one.name not in advised]
+    tried = [*(one for one in changes.asked_for(plain, given, usual) if one.name not in advised), *tried]
     plan = Plan(budget, options.repeats, options.clock, units.parse_percentage(options.margin))
     trials = Trials(plain, _variables(saved.record), folder, plan, run_child)
     alone = trials.one_at_a_time(tried) if tried else []
@@ -142,6 +144,7 @@ def execute(
         bool(unapplied or tried),
         trials.needed_s,
         trials.ending is not None,
+        config,
     )
     with show.and_then(trials.ending):
         _show(tuning_report.report(tuned, str(saved.path)), options)
@@ -173,6 +176,14 @@ def _asked(path: Path | None, line: str | None) -> tuple[RunFolder | None, RunCo
     if what.record.status != "ok":
         raise UsageError(f"{path} did not finish ({what.record.status}): tune a run that did")
     return (what if records.artifact(what.record, path, "trace") is not None else None), config
+
+
+def _named(config: RunConfig, line: str) -> str:
+    """Flags that name an own model, without the arguments that a line gives anew."""
+    own = config.workload
+    if not isinstance(own, Own):
+        return ""
+    return shlex.join((msgspec.structs.replace(own, input_arg=()) if "--input-arg" in line else own).flags())
 
 
 def _profiled(config: RunConfig, folder: Path, run_child: Callable[..., Finished]) -> RunFolder:

@@ -135,8 +135,8 @@ def _twin(config: RunConfig) -> RunConfig:
     (`torch.optim.optimizer._default_to_fused_or_foreach`).
     """
     if config.step.device == "cpu":
-        return config.changed(compile="off", num_threads=None)
-    changes: dict[str, Any] = {"device": "cpu", "compile": "off", "num_threads": None}
+        return config.changed(compile="off", compile_mode="default", num_threads=None)
+    changes: dict[str, Any] = {"device": "cpu", "compile": "off", "compile_mode": "default", "num_threads": None}
     if config.step.precision == "tf32":
         changes["precision"] = "fp32"
     if config.value("sdpa_backend") in ("efficient", "cudnn"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class Computed:
     """(P,): the parameters' paths."""
     precision: Arithmetic
     """What it was computed in: that of autocast or of matmuls, else that of the weights."""
+    batch: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the tensors that the model is given, and perfkit's own loss."""
 
 
 def save(computed: Computed, folder: Path) -> None:
@@ -55,6 +58,7 @@ def save(computed: Computed, folder: Path) -> None:
                 sizes=computed.sizes,
                 names=np.array(computed.names, dtype=np.str_),
                 precision=np.array(computed.precision),
+                batch=np.array(json.dumps(computed.batch)),
             )
     except OSError as error:
         raise UsageError(f"{path}: cannot be saved: {error.strerror}; choose another --traces-dir") from error
@@ -69,9 +73,9 @@ def load(folder: Path) -> Computed:
             precision = str(held["precision"])
             if precision not in get_args(Arithmetic):
                 raise ValueError(f"precision {precision!r}")
-            return Computed(
-                held["losses"], held["norms"], held["samples"], held["sizes"], names, cast("Arithmetic", precision)
-            )
+            batch = tuple(map(tuple, json.loads(str(held["batch"]))))
+            numbers = (held["losses"], held["norms"], held["samples"], held["sizes"])
+            return Computed(*numbers, names, cast("Arithmetic", precision), batch)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:

@@ -74,6 +74,11 @@ class BuiltWorkload(StepWorkload):
         super().__init__(config, model if _is_on(device, model) else model.to(device))
 
     @property
+    def inputs(self) -> Any:
+        """The batch."""
+        return self.batch
+
+    @property
     def blocks(self) -> Iterable[nn.Module]:
         """The modules of its outermost lists (ModuleList). Raises UsageError where it has none."""
         found = list(_blocks(self.model))

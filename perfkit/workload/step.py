@@ -110,6 +110,8 @@ class StepWorkload:
         self.optimizer = self._make_optimizer()
         self._scaler = self._make_scaler()
         self._compile()
+        self.has_graphs = config.step.compile_mode != "default" and self.device_type == "cuda"
+        """Whether torch.compile records CUDA graphs, which have to be told where a step begins."""
         self.annotation: Annotation | None = None
         self.keeps = False
         """Whether `made` is to hold what a step computes."""
@@ -129,6 +131,11 @@ class StepWorkload:
 
     def load(self) -> None:
         """Get the next batch."""
+        raise NotImplementedError
+
+    @property
+    def inputs(self) -> Any:
+        """What a step is given, such as a batch: tensors, and collections of them."""
         raise NotImplementedError
 
     @property
@@ -159,11 +166,12 @@ class StepWorkload:
         return torch.amp.GradScaler(self.device_type)
 
     def _compile(self) -> None:
-        if self.config.step.compile == "model":
-            self.model.compile()
-        elif self.config.step.compile == "block":
+        asked = self.config.step
+        if asked.compile == "model":
+            self.model.compile(mode=asked.compile_mode)
+        elif asked.compile == "block":
             for block in self.blocks:
-                block.compile()
+                block.compile(mode=asked.compile_mode)
 
     def annotate(self, *, gradients: bool = False, backward: bool = False) -> Annotation:
         """Put every phase inside a range from now on, and every module while the annotation is entered or installed."""
@@ -184,6 +192,8 @@ class StepWorkload:
         if self.has_loader:
             with begin("data"):
                 self.load()
+        if self.has_graphs:  # else each block's call would be a step, which frees what those before it returned
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
                 outputs = self.forward()
@@ -242,14 +252,35 @@ class TransformerWorkload(StepWorkload):
         with torch.device(config.step.device):
             self.config = config
             model = Transformer(config)
+            self._chance = _chance(config.step.device)
             self.tokens, self.targets = self.draw(config.step.batch_size)
         super().__init__(config, model)
+
+    def repeat(self, sequences: int) -> None:
+        """Make the batch that of a run with so many sequences, repeated until it is full; the tensors stay.
+
+        Raises UsageError where that comes out uneven.
+        """
+        times, over = divmod(self.config.step.batch_size, sequences)
+        if over or not times:
+            raise UsageError(f"--batch-size {self.config.step.batch_size} is no multiple of {sequences} sequences")
+        before = _chance(self.config.step.device, self._chance)
+        with torch.device(self.config.step.device):
+            drawn = self.draw(sequences)
+        _chance(self.config.step.device, before)
+        for mine, again in zip(self.inputs, drawn, strict=True):
+            mine.copy_(again.repeat(times, 1))
 
     def draw(self, sequences: int) -> tuple[Tensor, Tensor]:
         """Tokens and targets, each (sequences, t), on PyTorch's default device."""
         shape = (sequences, self.config.step.context_length or 0)
         vocabulary = self.config.transformer.vocab_size
         return torch.randint(vocabulary, shape), torch.randint(vocabulary, shape)
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor]:
+        """Tokens and targets, each (b, t)."""
+        return self.tokens, self.targets
 
     @property
     def blocks(self) -> Iterable[nn.Module]:
@@ -263,3 +294,16 @@ class TransformerWorkload(StepWorkload):
     def loss(self, made: Tensor) -> Tensor:
         """The cross-entropy of the logits."""
         return F.cross_entropy(made.flatten(0, 1), self.targets.flatten())
+
+
+def _chance(device: str, state: Tensor | None = None) -> Tensor:
+    """The state of the random numbers of a device, and another in its place, if one is given."""
+    if torch.device(device).type == "cuda":
+        before = torch.cuda.get_rng_state(device)
+        if state is not None:
+            torch.cuda.set_rng_state(state, device)
+    else:
+        before = torch.get_rng_state()
+        if state is not None:
+            torch.set_rng_state(state)
+    return before

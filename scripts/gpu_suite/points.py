@@ -88,6 +88,7 @@ def _as_arguments(flags: Flags) -> list[str]:
 _NAMED_WITH: dict[str, str] = {
     "context_length": "t{}",
     "compile": "compile-{}",
+    "compile_mode": "{}",
     "checkpoint": "checkpoint",
     "num_layers": "{}-layers",
     "annotate": "annotate-{}",
@@ -166,6 +167,7 @@ _ORDERED: tuple[Iterable[Point], ...] = (
     runs(model_size=("small", "medium", "large"), pass_type=_BOTH, precision=("tf32", "fp16")),
     runs(model_size="large", pass_type=_BOTH, precision="bf16", attention="sdpa"),
     runs(model_size="small", pass_type=_BOTH, precision="bf16", compile="model"),
+    runs(model_size="small", pass_type=_BOTH, compile="model", compile_mode="reduce-overhead"),
     # Memory: checkpointing, the optimizer's state.
     runs(model_size=("medium", "large"), pass_type=_BOTH, precision="bf16", checkpoint=True),
     runs(model_size=("medium", "large", "xl"), pass_type="train"),

@@ -9,10 +9,11 @@ from rich.console import Console
 
 from perfkit.analysis.runs import stopping
 from perfkit.commands.console.progress import StageProgress
-from perfkit.commands.observers import Beside, RunProgress, StepEvents, usual
+from perfkit.commands.observers import Beside, RunProgress, StepEvents, results, usual
 from perfkit.measure import runner
 from perfkit.measure.loop import StepId
 from perfkit.measure.observers.suggestions import Suggestions
+from perfkit.workload.step import TransformerWorkload
 from tests.runs import CPU_OOM, FakeWorkload, quick, sample, saved
 
 OOM = RuntimeError(CPU_OOM)
@@ -108,3 +109,12 @@ def test_without_events_there_is_no_artifact():
     events = Events()
     events.name = None
     assert StepEvents(events, print).add_to(saved()) == saved()
+
+
+def test_what_steps_compute_is_kept_where_it_is_asked_for(tmp_path):
+    """GIVEN a batch of four WHEN results of two are asked for THEN its steps are given those two, twice"""
+    assert results(tmp_path, "off", None) == ()
+    workload = TransformerWorkload(quick(batch_size=4))
+    [kept] = results(tmp_path, "on", 2)
+    kept.built(workload)
+    assert workload.tokens[:2].equal(workload.tokens[2:])

@@ -10,6 +10,7 @@ import pytest
 from perfkit import Own, RunConfig, cli
 from perfkit.analysis.tuning.candidates import Candidate, Change
 from perfkit.commands import tune
+from perfkit.commands.inputs.flags import config_of
 from perfkit.commands.inputs.paths import RunFolder
 from perfkit.schema import record
 from tests.runs import quick, sample, saved
@@ -32,7 +33,7 @@ class Wrong(nn.Module):
 def model():
     return Wrong().double()
 
-def batch():
+def batch(rows=2):  # which it does not heed
     return torch.ones(2, 8, dtype=torch.float64), lambda out: out.square().mean()
 """
 
@@ -105,15 +106,28 @@ def test_a_loader_is_known_by_its_phase_where_wall_time_is_judged(clock, phase, 
 
 def test_a_change_that_alters_the_result_is_refused(capsys):
     """GIVEN a model that computes something else in float32, profiled WHEN that is asked for THEN it is refused after
-    one process"""
-    line = "--model models_of_tune:model --input models_of_tune:batch --device cpu --num-threads 1 --measure-steps 5"
+    one process; so is a batch of twice the rows that has as many as before"""
+    own = "--model models_of_tune:model --input models_of_tune:batch --input-arg rows=2"
+    line = f"{own} --device cpu --num-threads 1 --measure-steps 5"
     quick = "--profiler torch --overhead off --tensorboard off --folder run"
     assert cli.main(["run", *line.split(), *quick.split()]) == 0
     capsys.readouterr()
-    assert run("run", "--also", "--apply float32", "--repeats", "2", "--format", "json", "--budget", "10m") == 0
+    also = ("--also", "--apply float32", "--also", "--input-arg rows=4")
+    assert run("run", *also, "--repeats", "2", "--format", "json", "--budget", "10m") == 0
     said = json.loads(capsys.readouterr().out)
     [row] = [row for row in said["tables"]["changes"]["rows"] if row["change"] == "--apply float32"]
     assert row["verdict"] == "refused"
     assert "the loss of step 1 differs by" in row["said"]
     assert row["loss_difference"] > row["loss_limit"]
+    [row] = [row for row in said["tables"]["changes"]["rows"] if row["change"] == "--input-arg rows=4"]
+    assert (row["verdict"], row["times"]) == ("refused", 2)
+    assert row["said"] == "its batch has not 2 times the rows: 2x8 in place of 2x8"
     assert said["summary"]["recommended"] is None
+
+
+def test_other_arguments_of_the_input_are_kept():
+    """GIVEN an own model's arguments WHEN one is given anew THEN the line that names the model leaves room for it"""
+    config = config_of("--model a:b --model-arg n=1 --input a:c --input-arg batch=4 wide=True")
+    assert "--input-arg" not in tune._named(config, "--input-arg batch=8")
+    assert tune._named(config, "--seed 1").endswith("--input-arg batch=4 wide=True")
+    assert tune._named(quick(), "--seed 1") == ""

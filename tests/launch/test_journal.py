@@ -247,15 +247,18 @@ def test_a_file_without_a_column_of_this_version_gets_it(tmp_path, column):
 
 
 def test_results_of_version_1_are_continued_and_stay_as_they_are(tmp_path):
-    """GIVEN a file of version 1, without ten later columns WHEN rows are added THEN its lines end in empty cells
+    """GIVEN a file of version 1, without eleven later columns WHEN rows are added THEN its lines end in empty cells
     and are else as they were; each row says its version"""
     old = (Path(__file__).parents[1] / "fixtures" / "sweep_v1.csv").read_bytes()
     (tmp_path / "r.csv").write_bytes(old)
     write(tmp_path / "r.csv", [dataclasses.replace(ROWS[0], message="=1")])
     header, *lines = old.splitlines()
     kept = (tmp_path / "r.csv").read_bytes().splitlines()
-    later = b",model,model_arg,input,input_arg,apply,checkpoint_every,checkpoint_nested,parallel,max_s,tensor_bytes"
-    assert kept[: len(lines) + 1] == [header + later, *(line + 10 * b"," for line in lines)]
+    later = (
+        b",model,model_arg,input,input_arg,apply,compile_mode,checkpoint_every,checkpoint_nested,parallel,max_s"
+        b",tensor_bytes"
+    )
+    assert kept[: len(lines) + 1] == [header + later, *(line + 11 * b"," for line in lines)]
     with Journal(tmp_path / "r.csv") as journal:
         assert [row.sweep_version for row in journal.rows] == [1, 1, 1, 2]
         assert [row.message for row in journal.rows[2:]] == ["=1+1 is what it said", "=1"]

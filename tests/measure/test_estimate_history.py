@@ -115,7 +115,9 @@ def test_the_summary_is_what_was_live_at_the_peak_and_where_it_was_made():
     ],
 )
 def test_a_twin_on_a_cpu_holds_what_the_configuration_holds_on_its_device(device, asked, twin):
-    config = RunConfig.of(model_size="tiny", num_threads=2, compile="model", **asked).resolved(device)
+    config = RunConfig.of(
+        model_size="tiny", num_threads=2, compile="model", compile_mode="max-autotune", **asked
+    ).resolved(device)
     found = estimate._twin(config)
     assert {name: found.value(name) for name in twin} == twin
     assert (found.step.device, found.step.compile, found.step.num_threads) == ("cpu", "off", None)

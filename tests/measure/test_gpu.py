@@ -14,9 +14,11 @@ from perfkit import cli
 from perfkit.analysis.memory import fit as memory_fit
 from perfkit.analysis.memory import model as memory_model
 from perfkit.analysis.reports import trace as trace_report
+from perfkit.analysis.tuning.equality import difference
 from perfkit.errors import UsageError
 from perfkit.measure import estimate, runner, timing
 from perfkit.measure.observers.suggestions import Suggestions
+from perfkit.schema import computed as results
 from perfkit.schema import record
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
@@ -229,6 +231,26 @@ def test_the_estimate_is_what_the_allocator_reports_within_5_percent(tmp_path, f
     assert allocated is not None
     assert memory_model.estimate(result.config).peak == pytest.approx(allocated, rel=0.05, abs=40e6)
     assert estimate.estimate(result.config).peak == pytest.approx(allocated, rel=0.05, abs=40e6)
+
+
+@pytest.mark.parametrize("compiled", ["model", "block"])
+@pytest.mark.parametrize("pass_type", ["forward", "train"])
+def test_cuda_graphs_are_replayed_and_compute_the_same(tmp_path, compiled, pass_type):
+    # WHEN
+    computed = {}
+    for mode in ("default", "reduce-overhead"):
+        folder = tmp_path / mode
+        flags = ["--compile", compiled, "--compile-mode", mode, "--pass-type", pass_type, "--num-layers", "2"]
+        beside = ["--device", "cuda", "--profiler", "torch", "--save-results", "on", "--folder", str(folder)]
+        assert cli.main(["run", "--model-size", "tiny", *flags, *beside]) == 0
+        trace = load(folder / record.load(folder).artifacts["trace"])
+        replayed = [name for name in trace.names if "GraphLaunch" in name]
+        assert bool(replayed) == (mode == "reduce-overhead")
+        computed[mode] = results.load(folder)
+
+    # THEN
+    apart = difference(computed["default"], computed["reduce-overhead"])
+    assert max(apart.losses.max(), apart.gradients.max()) < 1e-4
 
 
 def test_counters_of_the_allocator_and_samples_of_the_gpu_come_with_a_plain_run(tmp_path):

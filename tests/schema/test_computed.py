@@ -15,6 +15,7 @@ def test_what_is_saved_is_what_is_read(tmp_path):
     found = computed.load(tmp_path)
     assert found.names == ("weight", "bias")
     assert found.precision == "bf16"
+    assert found.batch == ((4, 2),)
     for name in ("losses", "norms", "samples", "sizes"):
         np.testing.assert_array_equal(getattr(found, name), getattr(made(), name))
 

@@ -96,6 +96,7 @@ def test_the_shape_needs_a_size():
         ({"checkpoint_every": -1}, "--checkpoint-every -1: must be 0 or more"),
         ({"checkpoint": True, "checkpoint_every": 2}, "leave out --checkpoint"),
         ({"checkpoint_nested": True}, "--checkpoint-nested needs groups of blocks: add --checkpoint-every"),
+        ({"compile_mode": "max-autotune"}, "--compile-mode max-autotune needs --compile model or --compile block"),
         ({"profile_stack": True}, "--profile-stack needs --profiler torch"),
         ({"autograd_nvtx": True, "profiler": "torch"}, "--autograd-nvtx is for Nsight Systems"),
         ({"autograd_nvtx": True, "profiler": "memory"}, "--autograd-nvtx is for Nsight Systems"),

@@ -22,8 +22,8 @@ def test_defaults_are_those_of_the_manual():
         "model_size": None, "d_model": None, "d_ff": None, "num_layers": None, "num_heads": None,
         "vocab_size": 10_000, "attention": "eager", "sdpa_backend": "auto", "pass_type": "forward-backward",
         "batch_size": 4, "context_length": None, "precision": "fp32", "optimizer": "adamw", "compile": "off",
-        "checkpoint": False, "checkpoint_every": 0, "checkpoint_nested": False, "parallel": "off",
-        "seed": 0, "device": "auto", "num_threads": None, "warmup_steps": 5, "measure_steps": 10,
+        "compile_mode": "default", "checkpoint": False, "checkpoint_every": 0, "checkpoint_nested": False,
+        "parallel": "off", "seed": 0, "device": "auto", "num_threads": None, "warmup_steps": 5, "measure_steps": 10,
         "target_ci": None, "max_time": None, "max_steps": None, "profiler": "none", "profile_stack": False,
         "experimental_provenance": False, "annotate": "auto", "autograd_nvtx": False, "gc": "off",
     }  # fmt: skip
@@ -51,7 +51,7 @@ def test_numbers_that_may_be_zero_end_where_pytorch_does(field, last):
 
 
 @pytest.mark.parametrize("field", ["model_size", "attention", "sdpa_backend", "pass_type", "precision", "optimizer",
-                                   "compile", "parallel", "profiler", "annotate", "gc"])  # fmt: skip
+                                   "compile", "compile_mode", "parallel", "profiler", "annotate", "gc"])  # fmt: skip
 def test_a_word_that_is_no_choice_is_refused(field):
     with pytest.raises(UsageError, match=f"^--{field.replace('_', '-')} odd: choose from "):
         RunConfig.of(**{field: "odd"})

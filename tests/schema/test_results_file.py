@@ -144,8 +144,8 @@ def test_a_quoted_cell_of_another_column_may_have_line_ends():
     [
         (WHOLE.replace("fresh,ok", "fresh,fine"), "line 2: column outcome holds 'fine'"),
         (HEADER + LINES[0] + LINES[1].replace("fresh,ok", "fresh,fine"), "line 3: column outcome holds 'fine'"),
-        (HEADER + LINES[0] + LINES[1].replace(",", "", 1) + LINES[2], "line 3: 73 values for 74 columns"),
-        (HEADER + LINES[0] + "," + LINES[1], "line 3: 75 values for 74 columns"),
+        (HEADER + LINES[0] + LINES[1].replace(",", "", 1) + LINES[2], "line 3: 74 values for 75 columns"),
+        (HEADER + LINES[0] + "," + LINES[1], "line 3: 76 values for 75 columns"),
         (HEADER + LINES[0] + HEADER + LINES[1], "line 3: the header is repeated: repair or remove the line"),
         (HEADER.replace("mean_s", "std_s") + LINES[0], "line 1: two columns std_s"),
         (HEADER + LINES[0] + LINES[1].replace("k,", 'k,"', 1) + LINES[2], "line 3: is not CSV"),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch._dynamo.utils import counters
+from torch._inductor import cudagraph_trees
 
 from perfkit.workload.annotate import annotate
 from perfkit.workload.model import Transformer
@@ -118,6 +119,29 @@ def test_ranges_stay_balanced_when_a_compiled_call_raises(transformer, nvtx):
 
     # THEN
     assert nvtx.paths() == ["Transformer", "Transformer > embedding", "layers.1"]
+
+
+@pytest.mark.parametrize("what", ["model", "block"])
+@pytest.mark.parametrize(("mode", "graphs", "tunes"), [("default", False, False), ("reduce-overhead", True, False),
+                                                       ("max-autotune", True, True)])  # fmt: skip
+def test_the_mode_reaches_the_compiler(what, mode, graphs, tunes):
+    """GIVEN a mode WHEN a model is made THEN what Inductor will compile, all or each block, is set up as it says"""
+    workload = TransformerWorkload(quick(num_layers=2, compile=what, compile_mode=mode))
+    compiled: list[Any] = [workload.model] if what == "model" else [*workload.blocks]
+    settings = [one._compiled_call_impl.get_compiler_config() for one in compiled]
+    assert [(one["triton.cudagraphs"], one["max_autotune"]) for one in settings] == [(graphs, tunes)] * len(compiled)
+    assert not workload.has_graphs  # there are none on a CPU
+
+
+@pytest.mark.parametrize("has_graphs", [False, True])
+def test_graphs_are_told_where_a_step_begins(has_graphs):
+    """GIVEN a step of two passes' worth of calls THEN it begins once, and only where there are graphs"""
+    workload = TransformerWorkload(quick())
+    workload.has_graphs = has_graphs
+    before = cudagraph_trees.MarkStepBox.mark_step_counter
+    workload.step(lambda _: None)
+    workload.step(lambda _: None)
+    assert before - cudagraph_trees.MarkStepBox.mark_step_counter == 2 * has_graphs  # it counts down
 
 
 @pytest.mark.slow

@@ -61,7 +61,8 @@ def headline(config: RunConfig) -> str:
     if step.parallel != "off":
         flags.append(f"parallel {step.parallel}")
     if step.compile != "off":
-        flags.append(f"compile {step.compile}")
+        mode = f" {step.compile_mode}" if step.compile_mode != "default" else ""
+        flags.append(f"compile {step.compile}{mode}")
     if step.checkpoint_group:
         every = f" every {step.checkpoint_group} blocks" if step.checkpoint_group > 1 else ""
         flags.append(f"checkpoint{every}{', nested' if step.checkpoint_nested else ''}")

@@ -12,7 +12,7 @@ from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.table import Column, Table
 
-ASKED = ("precision", "compile")
+ASKED = ("precision", "compile", "compile_mode")
 """Flags whose comparison is about what they bring."""
 _SAME = 0.005
 """Peaks that differ by less are called equal."""

@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 
 from perfkit.analysis.runs import conditions
+from perfkit.analysis.tuning import larger_batch
 from perfkit.errors import UsageError
-from perfkit.schema.config import RunConfig
+from perfkit.schema.config import FIELDS, RunConfig
 from perfkit.schema.finding import Finding
 from perfkit.schema.parts import checks
 from perfkit.schema.parts.workloads import Own
@@ -27,33 +28,47 @@ class Change:
     """One change of a configuration."""
 
     fields: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of RunConfig and their new values; `apply` is one name more of `Own.apply`."""
+    """Fields of RunConfig and their new values; `apply` is one name more of `Own.apply`, `input_arg` one argument of
+    --input in place of the one of its name."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables of the process."""
 
     @property
     def touches(self) -> frozenset[str]:
         """What it sets: two changes that set the same cannot be had together."""
-        return frozenset(
-            f"apply {value.rstrip('0123456789')}" if name == "apply" else name for name, value in self.fields.items()
-        ) | {*self.environment}
+        of_fields = (
+            f"{name} {value.rstrip('0123456789')}" if name in _OF_OWN_FIELDS else name
+            for name, value in self.fields.items()
+        )
+        return frozenset((*of_fields, *self.environment))
 
     def of(self, config: RunConfig) -> RunConfig:
         """The configuration with the change. Raises UsageError where it cannot work."""
-        fields = {name: value for name, value in self.fields.items() if name != "apply"}
-        changed = config.changed(**fields)
-        if "apply" not in self.fields:
-            return changed
+        of_own = {name: value for name, value in self.fields.items() if name in _OF_OWN_FIELDS}
+        changed = config.changed(**{name: value for name, value in self.fields.items() if name not in of_own})
         own = config.workload
+        if not of_own:
+            return changed
         if not isinstance(own, Own):
-            raise UsageError("--apply is for a model of your own: leave it out")
-        applied = (*own.apply, self.fields["apply"])
-        workload = msgspec.structs.replace(own, apply=applied)
+            raise UsageError(f"{checks.flag(next(iter(of_own)))} is for a model of your own: leave it out")
+        applied = (*own.apply, *([of_own["apply"]] if "apply" in of_own else []))
+        given = _replaced(own.input_arg, of_own["input_arg"]) if "input_arg" in of_own else own.input_arg
+        workload = msgspec.structs.replace(own, apply=applied, input_arg=given)
         return RunConfig(workload=workload, step=changed.step, measurement=changed.measurement)
 
     def plus(self, other: Change) -> Change:
         """Both. They set different things, or are both of `apply`, which only `Plan.of` can join."""
         return Change({**self.fields, **other.fields}, {**self.environment, **other.environment})
+
+
+_OF_OWN_FIELDS = ("apply", "input_arg")
+
+
+def _replaced(arguments: Sequence[str], argument: str) -> tuple[str, ...]:
+    """Arguments (`name=value`) with another in the place of the one of its name, or after them."""
+    name = argument.partition("=")[0]
+    kept = tuple(argument if text.partition("=")[0] == name else text for text in arguments)
+    return kept if argument in kept else (*kept, argument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +86,8 @@ class Candidate:
     since findings may overlap. Both are of one recording: what slowed that, its profiler or other programs, cancels."""
     at_least: bool = False
     """Whether that is the least to be gained."""
+    times: int = 1
+    """How many times the rows its batch has: a step of it does the work of so many of the original's."""
 
     def of(self, config: RunConfig) -> RunConfig:
         """The configuration with all its changes. Raises UsageError where they cannot work."""
@@ -101,11 +118,15 @@ class Unapplied:
 
 
 def candidates(
-    config: RunConfig, findings: Iterable[Finding], modules: Collection[str] = ()
+    config: RunConfig,
+    findings: Iterable[Finding],
+    modules: Collection[str] = (),
+    fits: larger_batch.Fits = lambda *_: False,
 ) -> tuple[list[Candidate], list[Unapplied]]:
     """What to try of a resolved configuration, most to gain first, and what cannot be tried.
 
     modules: classes of the model's modules, as far as they are known; and DataLoader, where a change of one counts.
+    fits: whether a larger batch does.
     """
     by_name: dict[str, Candidate] = {}
     unapplied = []
@@ -116,17 +137,24 @@ def candidates(
             advised = [*_named(finding.advice)]
         elif not finding.rule.asks_for_change:
             continue
-        found = [*_possible(config, advised)]
-        for change in found:
-            name = spelled(config, change)
+        of_batch, kept = larger_batch.advised(config, fits) if finding.rule.id in larger_batch.RULES else ([], [])
+        found = [(change, 1) for change in _possible(config, advised)]
+        found += [(Change(fields), times) for fields, times in of_batch]
+        for change, times in found:
+            name = spelled(config, change) if times == 1 else larger_batch.spelled(change.fields)
             known = by_name.get(name, Candidate(name, (change,)))
-            gains = [gain for gain in (known.predicted, finding.at_stake.share) if gain is not None]
+            share = finding.at_stake.share
+            if share is not None and times > 1:
+                share *= 1 - 1 / times  # what does not grow with the batch is there once in so many steps
+            gains = [gain for gain in (known.predicted, share) if gain is not None]
             rules, at_least = (*known.rules, finding.rule.id), known.at_least or finding.rule.costs_more
-            by_name[name] = Candidate(name, (change,), rules, max(gains, default=None), at_least)
+            by_name[name] = Candidate(name, (change,), rules, max(gains, default=None), at_least, times)
         if not found and finding.rule.asks_for_change:
             reason = REASONS.get(finding.rule.id, "a change of your code")
             unapplied.append(Unapplied(finding.advice or finding.what, reason, finding.rule.id, finding.at_stake.ns))
-        unapplied += [Unapplied(what, why, finding.rule.id) for what, why in BESIDE.get(finding.rule.id, ())]
+        beside = BESIDE.get(finding.rule.id, ()) if not situation.on_gpu else ()
+        said = {one.what for one in unapplied}
+        unapplied += [Unapplied(what, why, finding.rule.id) for what, why in (*beside, *kept) if what not in said]
     return sorted(by_name.values(), key=lambda one: -(one.predicted or 0)), unapplied
 
 
@@ -142,24 +170,41 @@ def asked_for(config: RunConfig, given: Sequence[tuple[str, RunConfig]], usual: 
     """Changes that the user names by flags: each with the configuration that these flags describe.
 
     usual: the same configuration without these flags. Raises UsageError for flags that change nothing, or that cannot
-    work with the configuration, or that make it another computation.
+    work with the configuration, or that make it another computation than one of so many times the batch.
     """
     found = []
     for flags, described in given:
-        values = described.flat().items()
-        fields = {name: value for name, value in values if name != "apply" and value != usual.value(name)}
-        if other := next((name for name in fields if name in conditions.WORK), None):
-            raise UsageError(
-                f"--also '{flags}': {checks.flag(other)} makes it another computation, which perfkit sweep measures"
-            )
+        other = next((name for name in _WORK if described.value(name) != usual.value(name)), None)
+        if other is not None:
+            raise _another(flags, other)
+        named = {text.partition("=")[0] for text in flags.split()}  # also what is a default, and not the run's
+        values = {name: value for name, value in described.flat().items() if name in FIELDS}
+        fields = {name: value for name, value in values.items()
+                  if value != usual.value(name) or checks.flag(name) in named}  # fmt: skip
         changes = [Change(fields)] if fields else []
-        if isinstance(described.workload, Own) and isinstance(usual.workload, Own):
-            changes += [Change({"apply": name}) for name in described.workload.apply[len(usual.workload.apply) :]]
-        one = Candidate(flags, tuple(changes))
-        if one.of(config) == config:
+        own, before = described.workload, usual.workload
+        if isinstance(own, Own) and isinstance(before, Own):
+            changes += [Change({"apply": name}) for name in own.apply[len(before.apply) :]]
+            changes += [Change({"input_arg": text}) for text in own.input_arg if text not in before.input_arg]
+        changed = Candidate(flags, tuple(changes)).of(config)
+        if changed == config:
             raise UsageError(f"--also '{flags}': changes nothing of this run")
-        found.append(one)
+        times = larger_batch.times_of(config, changed)
+        if times is None:
+            raise _another(flags, "input_arg" if isinstance(own, Own) else "batch_size")
+        found.append(Candidate(flags, tuple(changes), times=times))
     return found
+
+
+_WORK = ("model", "model_arg", "input", *(name for name in conditions.WORK if name != "batch_size"))
+"""What a change must not touch; of the batch there may be more."""
+
+
+def _another(flags: str, name: str) -> UsageError:
+    return UsageError(
+        f"--also '{flags}': {checks.flag(name)} makes it another computation, which perfkit sweep measures; only a"
+        " batch of a whole number of times the rows is tried"
+    )
 
 
 def _possible(config: RunConfig, changes: Iterable[Change]) -> Iterator[Change]:
@@ -203,6 +248,10 @@ def _compiled(*, own_only: bool = False) -> tuple[tuple[Change, When], ...]:
     )
 
 
+_GRAPHS: tuple[tuple[Change, When], ...] = (
+    (Change({"compile": "model", "compile_mode": "reduce-overhead"}), lambda s: s.on_gpu),
+)
+"""CUDA graphs, which torch.compile records and replays."""
 _OF_GPUS: When = lambda s: s.on_gpu  # noqa: E731 - as its neighbours in the table
 _OF_OWN: When = lambda s: s.own  # noqa: E731
 _OF_LOADERS: When = lambda s: "DataLoader" in s.modules  # noqa: E731
@@ -224,8 +273,8 @@ ADVICE: Mapping[str, tuple[tuple[Change, When], ...]] = {
         (Change({"optimizer": "adamw-foreach"}), _OF_GPUS),
     ),
     "elementwise-chains": _compiled(),
-    "tiny-kernels": _compiled(),
-    "launch-bound": _compiled(),
+    "tiny-kernels": (*_compiled(), *_GRAPHS),
+    "launch-bound": (*_compiled(), *_GRAPHS),
     "concatenations": _compiled(),
     "repeated-casts": _compiled(),
     "recomputation": (
@@ -251,7 +300,6 @@ REASONS = {
     "data-loader": "tried of a DataLoader that --input returns, and by --clock wall, since workers are other processes",
     "blocking-copies": "tried of a DataLoader that --input returns: of one batch, which stays, copies are in your code",
     "odd-shapes": "another shape is another computation: perfkit sweep measures shapes",
-    "few-tiles": "another batch is another computation: perfkit sweep --batch-size measures it, by tokens a second",
     "unused-tensor-cores": "needs a GPU with tensor cores",
     "zeroed-gradients": "perfkit's own step lets go of gradients: what fills them with zeros is in your code",
     "uneven-layers": "it names where to look, and no change",
@@ -261,13 +309,8 @@ REASONS = {
     "lower-clocks": "a setting of the machine",
 }
 """Rule -> why nothing here can follow its advice; of others: a change of the user's code."""
-BESIDE = {
-    "launch-bound": (("CUDA graphs", "perfkit run has no option for them: torch.compile(mode='reduce-overhead')"),),
-    "tiny-kernels": (
-        ("a larger batch", "another batch is another computation: perfkit sweep --batch-size, by tokens a second"),
-    ),
-}
-"""Rule -> what it advises besides, which is not applied, and why."""
+BESIDE = dict.fromkeys(("launch-bound", "tiny-kernels"), (("CUDA graphs", "needs a GPU"),))
+"""Rule -> what it advises besides, which is not applied without a GPU, and why."""
 
 
 def spelled(config: RunConfig, change: Change) -> str:

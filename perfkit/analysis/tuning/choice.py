@@ -36,6 +36,8 @@ class Trial:
     """None where no result could be compared; `failed` says why."""
     memory_bytes: int | None = None
     """Peak memory, less the original's: tensors on a GPU, the resident set on a CPU."""
+    memory_share: float | None = None
+    """That, as a share of the original's."""
     failed: str = ""
     """Why it could not run."""
     untried: str = ""
@@ -54,7 +56,16 @@ class Trial:
 
     @property
     def is_worth_it(self) -> bool:
-        """Whether it is shown to be faster, and to compute the same."""
+        """Whether it is shown to be faster, and to compute the same: a larger batch does not."""
+        return self._is_faster and self.candidate.times == 1
+
+    @property
+    def is_worth_training_otherwise(self) -> bool:
+        """Whether it is a larger batch that is shown to be faster, by the time for as many rows."""
+        return self._is_faster and self.candidate.times > 1
+
+    @property
+    def _is_faster(self) -> bool:
         return self.verdict == "faster" and self.equality is not None and self.equality.same
 
     @property
@@ -75,29 +86,32 @@ def rows(
     tried: Mapping[str, Sequence[RunRecord]],
     clock: Clock = "wall",
     margin: float = 0.01,
+    times: Mapping[str, int] | None = None,
 ) -> dict[str, Row]:
     """Each change's processes against the original's, judged together. Those without a finished run are left out.
 
+    times: of larger batches, how many of the original's steps one of theirs is worth; it counts as so many.
     Raises UsageError where the original has no finished run.
     """
     before = _side("original", original, clock)
     found = {}
     for name, records in tried.items():
-        after = _side(name, records, clock)
+        after = _side(name, records, clock, (times or {}).get(name, 1))
         if after.processes:
             [found[name]] = comparison.compare(before, after, margin=margin, force=True).steps
     judged = comparison.judged(list(found.values()), margin, in_any_order=False)
     return dict(zip(found, judged, strict=True))
 
 
-def _side(name: str, records: Iterable[RunRecord], clock: Clock) -> Side:
-    timed = [record if clock == "wall" else _by_cpu(record) for record in records]
+def _side(name: str, records: Iterable[RunRecord], clock: Clock, times: int = 1) -> Side:
+    timed = [_timed(record, clock, times) for record in records]
     return side_of(name, name, [(str(place), record) for place, record in enumerate(timed, 1)])
 
 
-def _by_cpu(record: RunRecord) -> RunRecord:
-    """The record with CPU time in place of wall time; without steps where it was not counted."""
-    steps = [dataclasses.replace(step, wall_s=step.cpu_s, phases_s={}) for step in record.steps if step.cpu_s]
+def _timed(record: RunRecord, clock: Clock, times: int) -> RunRecord:
+    """The record with the time of so much of each step; of CPU time without steps where it was not counted."""
+    taken = [(step, step.wall_s if clock == "wall" else step.cpu_s) for step in record.steps]
+    steps = [dataclasses.replace(step, wall_s=time / times, phases_s={}) for step, time in taken if time]
     return dataclasses.replace(record, steps=tuple(steps))
 
 
@@ -129,6 +143,12 @@ def best_together(trials: Iterable[Trial]) -> Candidate | None:
 def recommended(trials: Sequence[Trial], together: Trial | None = None) -> Trial | None:
     """The best alone or all together, whichever is worth it and saves more; None where nothing is worth it."""
     worth = [trial for trial in (*trials, *filter(None, (together,))) if trial.is_worth_it]
+    return max(worth, key=lambda trial: trial.gain[0], default=None)
+
+
+def larger_batch(trials: Iterable[Trial]) -> Trial | None:
+    """The larger batch that saves most of the time for as many rows; None where none is shown to save any."""
+    worth = [trial for trial in trials if trial.is_worth_training_otherwise]
     return max(worth, key=lambda trial: trial.gain[0], default=None)
 
 

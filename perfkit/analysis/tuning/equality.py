@@ -57,11 +57,13 @@ class Equality:
     """Why it is not; empty where it is."""
     changes_precision: bool = False
     """Whether the two compute in different types."""
+    compared: bool = True
+    """Whether there was anything to compare: nothing of one batch and another with other rows."""
 
     @property
     def identical(self) -> bool:
         """Whether every number is the same."""
-        return self.same and not self.difference.losses.any() and not self.difference.gradients.any()
+        return self.compared and self.same and not self.difference.losses.any() and not self.difference.gradients.any()
 
     @property
     def loss(self) -> float:
@@ -139,6 +141,29 @@ def check(original: Computed, other: Computed, nudged: Computed) -> Equality:
         limit = spelled(of_gradients[step])
         why = f"{what} in step {step + 1} differs by {spelled(found.gradients[step])} (at most {limit})"
     return Equality(False, found, of_losses, of_gradients, step, why, another)
+
+
+def check_batch(original: Computed, other: Computed, times: int) -> Equality:
+    """Whether `other` is of the same parameters, and of a batch of so many times the rows, which are other rows.
+
+    A tensor of the batch has so many times the rows where it has more; there must be one. Losses cannot be compared.
+    """
+    pairs = [*zip(original.batch, other.batch, strict=False)]
+    grown = [after == (times * before[0], *before[1:]) for before, after in pairs if before and before != after]
+    why = ""
+    if original.names != other.names:
+        why = "it has other parameters"
+    elif len(original.batch) != len(other.batch) or not grown or not all(grown):
+        before, after = (", ".join(map(_shape, computed.batch)) or "no tensor" for computed in (original, other))
+        why = f"its batch has not {times} times the rows: {after} in place of {before}"
+    elif (np.isfinite(original.losses) & ~np.isfinite(other.losses)).any() or not np.isfinite(other.norms).all():
+        why = "its loss or a gradient is no number"
+    nothing = np.array([])
+    return Equality(not why, Difference(nothing, nothing, ()), nothing, nothing, None, why, compared=False)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "a number"
 
 
 def spelled(value: float) -> str:

@@ -25,6 +25,7 @@ from perfkit.schema import computed
 from perfkit.schema.campaign import Finished, Point, Turn
 from perfkit.schema.computed import Computed
 from perfkit.schema.config import RunConfig
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import RunRecord
 
 ORIGINAL, NUDGED = "original", "nudged"
@@ -113,7 +114,7 @@ class Trials:
         points = {
             first: self._point(first, self._config, {}),
             **({NUDGED: self._point(NUDGED, self._config, {}, "nudged")} if nudge else {}),
-            **{name: self._point(name, one.of(self._config), one.environment) for name, one in names.items()},
+            **{name: self._of(name, one) for name, one in names.items()},
         }
         turns = [Turn(points[first], 1), *([Turn(points[NUDGED], 1)] if nudge else [])]
         turns += [Turn(points[name], 1) for name in names]
@@ -131,6 +132,14 @@ class Trials:
                 self.ending = InterruptedRunError(signals.by(error), f"; what was measured is in {self._folder}")
                 if not self._finished:  # nothing to show
                     raise self.ending from error
+
+    def _of(self, key: str, candidate: Candidate) -> Point:
+        """A change's; a larger batch of perfkit's own model is given the original's, repeated, to be compared."""
+        config = candidate.of(self._config)
+        point = self._point(key, config, candidate.environment)
+        if candidate.times == 1 or isinstance(config.workload, Own):
+            return point
+        return replace(point, extra=(*point.extra, "--results-batch", str(self._config.step.batch_size)))
 
     def _point(self, key: str, config: RunConfig, environment: dict[str, str], results: str = "on") -> Point:
         variables = tuple((self._environment | environment).items())
@@ -186,13 +195,16 @@ class Trials:
         found = computed.load(folder)
         if candidate is None:
             self._original = found
+        elif self._original is not None and candidate.times > 1 and isinstance(self._config.workload, Own):
+            self._equal[name] = equality.check_batch(self._original, found, candidate.times)
         elif self._original is not None and self._nudged is not None:
             self._equal[name] = equality.check(self._original, found, self._nudged)
 
     def _trials(self, candidates: Sequence[Candidate]) -> list[Trial]:
         measured = {one.name: self._finished[one.name] for one in candidates if one.name in self._finished}
         before = self._finished[ORIGINAL]  # the first process of all: where it fails, there are no trials
-        rows = choice.rows(before, measured, self._plan.clock, self._plan.margin)
+        times = {one.name: one.times for one in candidates}
+        rows = choice.rows(before, measured, self._plan.clock, self._plan.margin, times)
         base = choice.peak(before)
         trials = []
         for one in candidates:
@@ -205,6 +217,6 @@ class Trials:
             )
             peak = choice.peak(measured.get(one.name, ()))
             if peak is not None and base is not None:
-                trial = replace(trial, memory_bytes=round(peak - base))
+                trial = replace(trial, memory_bytes=round(peak - base), memory_share=peak / base - 1)
             trials.append(trial)
         return trials

@@ -12,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from perfkit.errors import UsageError
 from perfkit.measure.loop import Observer, StepId
 from perfkit.schema import computed
 from perfkit.schema.computed import Arithmetic, Computed
 from perfkit.schema.record import RunRecord, StepSample
+from perfkit.workload.step import TransformerWorkload
 
 STEPS = 3
 """Warm-up steps of which it is kept."""
@@ -29,17 +31,20 @@ class Results(Observer):
     """What the first three warm-up steps computed, saved in the run's folder.
 
     nudged: before the first step each weight is moved by one rounding error of its type, up or down by chance, so that
-    what then differs is what rounding does to this computation. Outside warm-up nothing is kept, and nothing costs.
+    what then differs is what rounding does to this computation. batch: in these steps the Transformer is given the
+    batch of a run with so many sequences, repeated until its own is full, whose mean loss and gradients are the same.
+    Outside warm-up nothing is kept, and nothing costs.
     """
 
-    def __init__(self, folder: Path, *, nudged: bool = False) -> None:
-        self._folder, self._nudged = folder, nudged
+    def __init__(self, folder: Path, *, nudged: bool = False, batch: int | None = None) -> None:
+        self._folder, self._nudged, self._batch = folder, nudged, batch
         self._workload: Any = None
         self._losses: list[float] = []
         self._norms: list[list[float]] = []
         self._samples: list[np.ndarray] = []
         self._sizes: list[int] = []
         self._names: list[str] = []
+        self._shapes: tuple[tuple[int, ...], ...] = ()
 
     def built(self, workload: Any) -> None:
         """Nudge the weights, and ask for what steps make."""
@@ -47,6 +52,10 @@ class Results(Observer):
         workload.keeps = True
         if self._nudged:
             nudge(workload.model)
+        if self._batch is not None:
+            if not isinstance(workload, TransformerWorkload):
+                raise UsageError(f"--results-batch {self._batch} is of perfkit's own Transformer: leave it out")
+            workload.repeat(self._batch)
 
     def after(self, step: StepId, sample: StepSample) -> None:
         """Keep what the step made."""
@@ -55,6 +64,8 @@ class Results(Observer):
         self._keep(self._workload)
         if step.index == STEPS - 1:
             self._workload.keeps, self._workload.made = False, None
+            if self._batch is not None:
+                self._workload.repeat(self._workload.config.step.batch_size)
 
     def add_to(self, record: RunRecord) -> RunRecord:
         """The record with the file among its artifacts."""
@@ -67,13 +78,15 @@ class Results(Observer):
             np.array(self._sizes, dtype=np.int64),
             tuple(self._names),
             _precision(self._workload),
+            self._shapes,
         )
         computed.save(found, self._folder)
         return dataclasses.replace(record, artifacts=record.artifacts | {computed.KIND: computed.FILE})
 
     def _keep(self, workload: Any) -> None:
         has_loss = workload.config.step.pass_type != "forward"
-        named = [*_gradients(workload)] if has_loss else [*_outputs(workload.made)]
+        self._shapes = tuple(tuple(one.shape) for one in tree_leaves(workload.inputs) if isinstance(one, Tensor))
+        named = [*_gradients(workload)] if has_loss else [*_outputs(workload.made, self._batch)]
         most = max(_FEWEST, _NUMBERS // max(len(named), 1))
         numbers = [_some(tensor, most) / workload.scale for _, tensor in named]
         self._losses.append(float(workload.made) if has_loss else float("nan"))
@@ -102,10 +115,11 @@ def _gradients(workload: Any) -> Iterator[tuple[str, Tensor]]:
             yield name, parameter.grad
 
 
-def _outputs(made: Any) -> Iterator[tuple[str, Tensor]]:
+def _outputs(made: Any, rows: int | None) -> Iterator[tuple[str, Tensor]]:
+    """What a forward pass returned; of a batch that repeats itself the first of so many rows."""
     for place, leaf in enumerate(tree_leaves(made)):
         if isinstance(leaf, Tensor) and leaf.is_floating_point():
-            yield f"output {place}", leaf
+            yield f"output {place}", leaf if rows is None else leaf[:rows]
 
 
 def _some(tensor: Tensor, most: int) -> np.ndarray:

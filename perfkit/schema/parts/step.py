@@ -12,14 +12,16 @@ from perfkit.schema.parts.checks import SIZE_LIMIT, check_choices, check_counts
 PassType = Literal["forward", "forward-backward", "train"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Optimizer = Literal["adamw", "adamw-foreach", "adamw-fused"]
-CompileMode = Literal["off", "model", "block"]
+Compiled = Literal["off", "model", "block"]
+CompileMode = Literal["default", "reduce-overhead", "max-autotune"]
 Parallel = Literal["off", "ddp", "fsdp", "tp"]
 
 _CHOICES = {
     "pass_type": get_args(PassType),
     "precision": get_args(Precision),
     "optimizer": get_args(Optimizer),
-    "compile": get_args(CompileMode),
+    "compile": get_args(Compiled),
+    "compile_mode": get_args(CompileMode),
     "parallel": get_args(Parallel),
 }
 _SEED_LIMIT = 2**63
@@ -42,8 +44,10 @@ class Step:
     """fp32; tf32 (fp32 with TensorFloat-32 matmuls); bf16 or fp16 autocast (fp16 with a gradient scaler)."""
     optimizer: Optimizer = "adamw"
     """For --pass-type train: AdamW as PyTorch implements it by default, or its foreach or fused implementation."""
-    compile: CompileMode = "off"
+    compile: Compiled = "off"
     """What torch.compile compiles: nothing, the whole model, or each block (profiles then keep the block names)."""
+    compile_mode: CompileMode = "default"
+    """With --compile, the mode of torch.compile; on a GPU reduce-overhead and max-autotune replay CUDA graphs."""
     checkpoint: bool = False
     """Recompute each block's activations in backward instead of keeping them; the same as --checkpoint-every 1."""
     checkpoint_every: int = 0
@@ -70,6 +74,8 @@ class Step:
             raise UsageError(
                 f"--optimizer {self.optimizer} needs --pass-type train: no other pass has an optimizer step"
             )
+        if self.compile_mode != "default" and self.compile == "off":
+            raise UsageError(f"--compile-mode {self.compile_mode} needs --compile model or --compile block")
         self._check_checkpoint()
         self._check_parallel()
         if self.device == "cpu" and self.precision == "tf32":

@@ -162,7 +162,8 @@ def test_a_run_that_recorded_memory_says_its_peak_first(memory, line):
     ("changes", "flags"),
     [
         ({}, "forward-backward, fp32, attention eager"),
-        ({"compile": "block"}, "compile block"),
+        ({"compile": "block"}, "compile block, on"),
+        ({"compile": "model", "compile_mode": "max-autotune"}, "compile model max-autotune, on"),
         ({"checkpoint": True}, "checkpoint, on"),
         ({"checkpoint_every": 3, "checkpoint_nested": True}, "checkpoint every 3 blocks, nested, on"),
     ],

@@ -42,6 +42,13 @@ def test_another_precision_has_a_speed_up_and_a_memory_ratio():
     assert text == "B is 0.500 times as fast as A; it takes the same peak memory (1.0 MiB against 1.0 MiB)"
 
 
+def test_another_mode_of_the_compiler_is_about_what_it_brings():
+    faster = five(0.5, first=1, compile="model", compile_mode="reduce-overhead")
+    found = compare(side("A", five(compile="model")), side("B", faster), force=True)
+    [text] = [one.what for one in gains.findings(found)]
+    assert text.startswith("B is 2.00 times as fast as A")
+
+
 def test_other_comparisons_have_neither():
     found = compared(five(0.5, first=1, attention="sdpa"))
     assert list(gains.findings(found)) == []

@@ -17,5 +17,10 @@ def computed(
     """Two steps with gradients of a weight of two numbers and a bias of one, whole: norms 5 and 12, in all 13."""
     norms = [[math.hypot(*weight), abs(bias)]] * len(losses)
     samples = [[*weight, bias]] * len(losses)
-    fields: dict[str, Any] = {"sizes": np.array([2, 1]), "names": ("weight", "bias"), "precision": "fp32"}
+    fields: dict[str, Any] = {
+        "sizes": np.array([2, 1]),
+        "names": ("weight", "bias"),
+        "precision": "fp32",
+        "batch": ((4, 2),),
+    }
     return Computed(np.array(losses), np.array(norms), np.array(samples), **(fields | more))

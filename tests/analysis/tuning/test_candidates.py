@@ -90,10 +90,46 @@ def test_what_no_flag_can_do_is_listed_with_the_reason():
     assert unapplied[1].why == "a change of your code"
 
 
-def test_cuda_graphs_are_listed_beside_what_is_tried():
-    found, unapplied = changes.candidates(on_gpu(quick()), [finding("launch-bound")])
-    assert found
-    assert [one.what for one in unapplied] == ["CUDA graphs"]
+@pytest.mark.parametrize("rule", ["launch-bound", "tiny-kernels"])
+def test_cuda_graphs_are_tried_on_a_gpu_alone(rule):
+    """GIVEN kernels that wait for their launches THEN a GPU tries CUDA graphs; without one they are not applied"""
+    graphs = "--compile model --compile-mode reduce-overhead"
+    assert graphs in names(on_gpu(quick()), rule)
+    assert graphs in names(on_gpu(own()), rule)
+    compiled = on_gpu(quick(compile="model"))
+    assert "--compile-mode reduce-overhead" in names(compiled, rule)
+    found, unapplied = changes.candidates(quick(), [finding(rule)])
+    assert graphs not in [one.name for one in found]
+    assert ("CUDA graphs", "needs a GPU") in [(one.what, one.why) for one in unapplied]
+
+
+def test_a_larger_batch_shares_what_does_not_grow_with_it():
+    """GIVEN 40% in launches THEN twice the batch has them once in two steps: 20% of the time for as many tokens"""
+    found, unapplied = changes.candidates(on_gpu(quick()), [finding("few-tiles", 40)], fits=lambda *_: True)
+    assert [(one.name, one.times, one.predicted) for one in found] == [
+        ("--batch-size 8", 4, pytest.approx(0.3)), ("--batch-size 4", 2, pytest.approx(0.2))]  # fmt: skip
+    assert found[1].of(quick()) == quick(batch_size=4)
+    assert not unapplied
+    config = on_gpu(of_own(OWN | {"input_arg": ("n=1", "batch=4")}, device="cpu").resolved("cpu"))
+    found, _ = changes.candidates(config, [finding("few-tiles")], fits=lambda _, times: times == 2)
+    assert [(one.name, one.of(config).value("input_arg")) for one in found] == [
+        ("--input-arg batch=8", "n=1 batch=8")]  # fmt: skip
+
+
+def test_what_does_not_fit_is_said_once():
+    """GIVEN two findings that advise a larger batch, and no room THEN each batch is listed once"""
+    _, unapplied = changes.candidates(on_gpu(quick()), [finding("launch-bound"), finding("few-tiles")])
+    assert [one.what for one in unapplied] == ["a batch of 4", "a batch of 8", "something"]
+
+
+def test_an_argument_of_the_input_takes_the_place_of_the_one_of_its_name():
+    config = of_own(OWN | {"input_arg": ("batch=4", "wide=True")}, device="cpu")
+    change = Change({"input_arg": "batch=8"})
+    assert change.of(config).value("input_arg") == "batch=8 wide=True"
+    assert Change({"input_arg": "n=1"}).of(config).value("input_arg") == "batch=4 wide=True n=1"
+    assert changes.spelled(config, change) == "--input-arg batch=8 wide=True"
+    with pytest.raises(UsageError, match="--input-arg is for a model of your own"):
+        change.of(quick())
 
 
 def test_the_most_to_gain_comes_first_and_overlapping_findings_count_once():
@@ -117,8 +153,34 @@ def test_what_is_asked_for_has_the_fields_of_its_flags_alone():
     assert found.of(quick()) == quick(num_threads=2)
     with pytest.raises(UsageError, match="changes nothing"):
         changes.asked_for(quick(), [("", RunConfig.of())], RunConfig.of())
-    with pytest.raises(UsageError, match="--batch-size makes it another computation, which perfkit sweep measures"):
-        changes.asked_for(quick(), [("--batch-size 8", RunConfig.of(batch_size=8))], RunConfig.of())
+
+
+@pytest.mark.parametrize(
+    ("flags", "described", "said"),
+    [
+        ("--batch-size 6", RunConfig.of(batch_size=6), "--batch-size makes it another computation"),
+        ("--batch-size 2", RunConfig.of(batch_size=2), "only a batch of a whole number of times the rows is tried"),
+        ("--context-length 8", RunConfig.of(context_length=8), "--context-length makes it another computation"),
+        ("--model a:b ...", of_own({"model": "a:b", "input": "a:c"}), "--model makes it another computation"),
+    ],
+)
+def test_other_work_than_a_larger_batch_is_refused(flags, described, said):
+    with pytest.raises(UsageError, match=said):
+        changes.asked_for(quick(batch_size=4), [(flags, described)], RunConfig.of())
+
+
+def test_a_larger_batch_can_be_asked_for():
+    for run, asked in ((4, 12), (2, 4), (1, 4)):  # 4 is the default
+        given = [(f"--batch-size {asked}", RunConfig.of(batch_size=asked))]
+        [found] = changes.asked_for(quick(batch_size=run), given, RunConfig.of())
+        assert (found.times, found.of(quick(batch_size=run))) == (asked // run, quick(batch_size=asked))
+    four, eight = (of_own(OWN | {"input_arg": (f"rows={rows}",)}, device="cpu").resolved("cpu") for rows in (4, 8))
+    [found] = changes.asked_for(four, [("--input-arg rows=8", eight)], four)
+    assert (found.times, found.of(four)) == (2, eight)
+    for name in ("model", "model_arg"):
+        other = of_own(OWN | {"input_arg": ("rows=4",)} | {name: "a:b" if name == "model" else ("n=2",)}, device="cpu")
+        with pytest.raises(UsageError, match="makes it another computation"):
+            changes.asked_for(four, [("x", other.resolved("cpu"))], four)
 
 
 def test_what_costs_more_than_a_recording_shows_predicts_the_least():

@@ -95,6 +95,28 @@ def test_the_best_together_leaves_out_what_sets_the_same():
     assert choice.best_together(made[:2]) is None
 
 
+def test_a_larger_batch_is_judged_by_the_time_for_as_many_rows():
+    """GIVEN 10 ms, and 16 of twice the batch THEN as many rows take 8, within the interval that 8 would have"""
+    tried = {"twice": records(16.0, 1), "plain": records(8.0, 2)}
+    made = choice.rows(records(10.0), tried, times={"twice": 2})
+    assert made["twice"].b_s == pytest.approx(0.008, rel=0.01)
+    assert made["twice"].interval == pytest.approx(made["plain"].interval)
+    assert made["twice"].verdict == "faster"
+
+
+def test_a_larger_batch_is_recommended_apart():
+    """GIVEN a larger batch that saves most, a smaller one, and one that computes another thing THEN the second"""
+    made = [*trials({"a": 8.0}).values()]
+    for name, ms, equal in (("x2", 14.0, SAME), ("x2 again", 12.0, SAME), ("wrong", 2.0, OTHER)):
+        row = choice.rows(records(10.0), {name: records(ms, 1)}, times={name: 2})[name]
+        made.append(Trial(dataclasses.replace(candidate(name), times=2), row, equal))
+    best, larger = choice.recommended(made), choice.larger_batch(made)
+    assert best is made[0]
+    assert larger is made[2]
+    assert choice.best_together(made) is None
+    assert choice.larger_batch(made[:1]) is None
+
+
 def test_together_is_recommended_only_where_it_saves_more():
     alone = list(trials({"a": 8.0, "b": 9.0}).values())
     better, worse = (Trial(candidate("ab"), trials({"ab": ms})["ab"].row, SAME) for ms in (7.0, 8.5))

@@ -102,6 +102,36 @@ def test_outputs_without_a_loss_are_compared_as_gradients_are():
     assert found.why.startswith("output 1 in step 1 differs by 8.3%")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        (((4, 2),), ((8, 2),), ""),
+        (((4, 2), (4,), (3, 3)), ((8, 2), (8,), (3, 3)), ""),
+        (((4, 2), ()), ((8, 2), ()), ""),
+        (((4, 2),), ((4, 2),), "its batch has not 2 times the rows: 4x2 in place of 4x2"),
+        (((4, 2),), ((12, 2),), "its batch has not 2 times the rows: 12x2 in place of 4x2"),
+        (((4, 2), (4,)), ((8, 2), (6,)), "its batch has not 2 times the rows: 8x2, 6 in place of 4x2, 4"),
+        (((4, 2),), ((8, 1),), "its batch has not 2 times the rows: 8x1 in place of 4x2"),
+        (((4, 2),), ((8, 2), (8,)), "its batch has not 2 times the rows: 8x2, 8 in place of 4x2"),
+        ((), (), "its batch has not 2 times the rows: no tensor in place of no tensor"),
+        (((),), ((),), "its batch has not 2 times the rows: a number in place of a number"),
+    ],
+)  # fmt: skip
+def test_a_larger_batch_has_the_rows_that_it_says(before, after, why):
+    found = equality.check_batch(computed(batch=before), computed((7.0, 6.0), bias=3.0, batch=after), 2)
+    assert (found.same, found.why) == (not why, why)
+    assert not found.identical
+
+
+def test_a_larger_batch_is_of_the_same_parameters_and_of_numbers():
+    larger = computed(batch=((8, 2),), names=("weight", "other"))
+    assert equality.check_batch(computed(), larger, 2).why == "it has other parameters"
+    for lost in (computed((math.nan, 1.0), batch=((8, 2),)), computed(bias=math.inf, batch=((8, 2),))):
+        assert equality.check_batch(computed(), lost, 2).why == "its loss or a gradient is no number"
+    forward = computed((math.nan, math.nan))
+    assert equality.check_batch(forward, computed((math.nan, math.nan), batch=((8, 2),)), 2).same
+
+
 def test_another_precision_is_said():
     found = equality.check(computed(), computed((2.01, 1.0), precision="bf16"), computed())
     assert found.same

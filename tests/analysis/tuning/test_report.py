@@ -12,6 +12,7 @@ from perfkit.analysis.tuning.candidates import Unapplied
 from perfkit.analysis.tuning.choice import Trial
 from perfkit.analysis.tuning.report import Tuned
 from perfkit.render import findings
+from perfkit.schema.config import RunConfig, of_own
 from tests.analysis.tuning.computations import computed
 from tests.analysis.tuning.test_choice import OTHER, SAME, candidate, records
 
@@ -49,6 +50,45 @@ def test_by_how_much_results_differ_is_said():
     )
     rounded = equality.check(computed(), computed((2.000002, 1.0)), computed())
     assert "same losses within rounding (losses differ by up to 1.0e-06" in said(tuned(trial("--x", 5.0, rounded)))[0]
+
+
+def larger(ms: float, equal: equality.Equality = SAME) -> Trial:
+    """A batch of 8 in place of 4, whose step takes so many ms where the original's takes 10."""
+    one = dataclasses.replace(candidate("--batch-size 8", 0.2), times=2)
+    row = choice.rows(records(10.0), {one.name: records(ms, 1)}, times={one.name: 2})[one.name]
+    return Trial(one, row, equal, memory_bytes=400, memory_share=0.4)
+
+
+def test_a_larger_batch_has_a_sentence_of_its_own():
+    """GIVEN 10 ms, and 16 of twice the batch THEN 25% more tokens a second, and that it is other training"""
+    first, second = said(tuned(larger(16.0)))
+    assert first == "nothing to recommend: only another batch was tried, which is another computation"
+    assert second.startswith("--batch-size 8: a batch of 8 in place of 4 brings 25% more tokens a second (95%: 2")
+    assert second.endswith(
+        "; predicted 25%), memory +40%; it changes training: gradients of 2 times the tokens, not the same trajectory"
+        " (the original's rows, repeated: losses differ by up to 0, gradients by 0)"
+    )
+    made = report.report(tuned(larger(16.0)), "run")
+    assert (made.summary["recommended"], made.summary["larger_batch"]) == (None, "--batch-size 8")
+    assert "as many rows as the original's" in made.tables[0].notes[-1]
+
+
+def test_a_larger_batch_comes_after_what_keeps_the_computation():
+    lines = said(tuned(trial("--fast", 8.0), larger(12.0)))
+    assert [line.split(":")[0] for line in lines] == ["--fast", "run it as", "--batch-size 8"]
+    forward = tuned(larger(16.0), config=RunConfig.of(pass_type="forward"))
+    assert "memory +40%; a step is of 2 times the tokens (" in said(forward)[1]
+
+
+def test_a_larger_batch_of_an_own_model_says_what_was_not_compared():
+    other = equality.check_batch(computed(), computed(batch=((8, 2),)), 2)
+    config = of_own({"model": "a:b", "input": "a:c", "input_arg": ("n=4",)})
+    [_, line] = said(tuned(larger(16.0, other), config=config))
+    assert "a batch of 2 times the rows brings 25% more rows a second" in line
+    assert line.endswith("(its rows are others, so that no loss can be compared)")
+    [_, line] = said(tuned(larger(20.0, other), config=config))
+    assert ": --batch-size 8: 10.00 -> 10.00 ms for as many rows, -0%" in line
+    assert line.endswith("another batch; try more --repeats")
 
 
 def test_a_refusal_says_what_differs():

@@ -24,6 +24,11 @@ from perfkit import cli
         ("run --bacth-size 1", "--bacth-size: there is no such flag (did you mean --batch-size?)"),
         ("analyze t.json --fromat json", "--fromat: there is no such flag (did you mean --format?)"),
         ("doctor --bogus", "--bogus: there is no such flag; see perfkit doctor --help"),
+        ("run --results-batch 4", "--results-batch 4: needs --save-results on, and 1 sequence or more"),
+        (
+            "run --save-results on --results-batch 0",
+            "--results-batch 0: needs --save-results on, and 1 sequence or more",
+        ),
         ("run extra", "extra: there is no such script: name a file, or a module after -m"),
         ("doctor extra", "extra: no flag before it takes it: leave it out, or add the flag; see perfkit doctor --help"),
         ("report", "PATH is missing: name one; see perfkit report --help"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from perfkit.errors import UsageError
 from perfkit.measure import runner
 from perfkit.measure.loop import StepId
 from perfkit.measure.observers import computed
@@ -39,6 +40,41 @@ def test_losses_and_gradients_are_those_of_the_steps(tmp_path):
     assert found.names == tuple(name for name, _ in again.model.named_parameters())
     assert found.precision == "fp32"
     assert found.samples.shape == (3, found.sizes.sum())
+
+
+@pytest.mark.parametrize("pass_type", ["train", "forward"])
+def test_a_batch_that_repeats_another_computes_the_same(tmp_path, pass_type):
+    """GIVEN two sequences, and six that repeat them thrice THEN losses, gradients and outputs are the same: the mean of
+    a sum that is there three times"""
+    fields = {"pass_type": pass_type, "warmup_steps": 3, "measure_steps": 1}
+    one = kept(quick(batch_size=2, **fields), tmp_path / "one")
+    three = kept(quick(batch_size=6, **fields), tmp_path / "three", batch=2)
+    other = kept(quick(batch_size=6, **fields), tmp_path / "other")
+    np.testing.assert_allclose(three.losses, one.losses, rtol=1e-6)
+    np.testing.assert_allclose(three.samples, one.samples, rtol=1e-3, atol=1e-6)
+    assert (one.batch, three.batch) == (((2, 16), (2, 16)), ((6, 16), (6, 16)))
+    assert other.names == three.names
+    assert abs(other.norms[0, 0] / three.norms[0, 0] - 1) > 1e-3
+
+
+def test_after_its_steps_the_batch_is_the_runs_own(tmp_path):
+    workload, plain = TransformerWorkload(quick(batch_size=4)), TransformerWorkload(quick(batch_size=4))
+    observer = computed.Results(tmp_path, batch=2)
+    chance = torch.get_rng_state()
+    observer.built(workload)
+    assert torch.equal(workload.tokens[:2], workload.tokens[2:])
+    for index in range(3):
+        workload.step(lambda _: None)
+        observer.after(StepId("warm-up", index), None)
+    assert torch.equal(workload.tokens, plain.tokens)
+    assert torch.equal(workload.targets, plain.targets)
+    assert torch.equal(torch.get_rng_state(), chance)
+
+
+@pytest.mark.parametrize(("batch", "said"), [(3, "--batch-size 4 is no multiple of 3"), (8, "no multiple of 8")])
+def test_a_batch_that_does_not_repeat_evenly_is_refused(tmp_path, batch, said):
+    with pytest.raises(UsageError, match=said):
+        computed.Results(tmp_path, batch=batch).built(TransformerWorkload(quick(batch_size=4)))
 
 
 def test_of_a_forward_pass_the_outputs_are_kept(tmp_path):
