@@ -252,7 +252,7 @@ class TransformerWorkload(StepWorkload):
         with torch.device(config.step.device):
             self.config = config
             model = Transformer(config)
-            self._chance = _chance(config.step.device)
+            self._before_batch = _generator(config.step.device).clone_state()
             self.tokens, self.targets = self.draw(config.step.batch_size)
         super().__init__(config, model)
 
@@ -264,10 +264,12 @@ class TransformerWorkload(StepWorkload):
         times, over = divmod(self.config.step.batch_size, sequences)
         if over or not times:
             raise UsageError(f"--batch-size {self.config.step.batch_size} is no multiple of {sequences} sequences")
-        before = _chance(self.config.step.device, self._chance)
+        generator = _generator(self.config.step.device)
+        now = generator.get_state()
+        generator.set_state(self._before_batch.get_state())
         with torch.device(self.config.step.device):
             drawn = self.draw(sequences)
-        _chance(self.config.step.device, before)
+        generator.set_state(now)
         for mine, again in zip(self.inputs, drawn, strict=True):
             mine.copy_(again.repeat(times, 1))
 
@@ -296,14 +298,9 @@ class TransformerWorkload(StepWorkload):
         return F.cross_entropy(made.flatten(0, 1), self.targets.flatten())
 
 
-def _chance(device: str, state: Tensor | None = None) -> Tensor:
-    """The state of the random numbers of a device, and another in its place, if one is given."""
-    if torch.device(device).type == "cuda":
-        before = torch.cuda.get_rng_state(device)
-        if state is not None:
-            torch.cuda.set_rng_state(state, device)
-    else:
-        before = torch.get_rng_state()
-        if state is not None:
-            torch.set_rng_state(state)
-    return before
+def _generator(device: str) -> torch.Generator:
+    """What a device's random numbers come from."""
+    place = torch.device(device)
+    if place.type != "cuda":
+        return torch.default_generator
+    return torch.cuda.default_generators[torch.cuda.current_device() if place.index is None else place.index]

@@ -113,6 +113,16 @@ def welch(a: Floats, b: Floats) -> Welch:
     return Welch(b.mean(axis=-1) - a.mean(axis=-1), np.sqrt(part_a + part_b), freedom)
 
 
+def paired(a: Floats, b: Floats) -> Welch:
+    """Compare logarithms in pairs, such as processes that ran in one round: along the last axis, at least two.
+
+    What slowed both of a pair cancels. Student's t of the differences (1908), whose freedom is that of one group.
+    """
+    apart = b - a
+    pairs = apart.shape[-1]
+    return Welch(apart.mean(axis=-1), apart.std(axis=-1, ddof=1) / math.sqrt(pairs), float(pairs - 1))
+
+
 def degrees_of_freedom(part_a: Any, n_a: int, part_b: Any, n_b: int) -> Any:
     """Of a difference of means whose variance is the sum of `part_a` and `part_b`, each its group's variance / n.
 

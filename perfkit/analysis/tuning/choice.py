@@ -1,7 +1,8 @@
 """Which of the changes that were tried is worth it: those shown to be faster that compute the same, alone or together.
 
-Times are judged as `compare` judges them: a process counts once, by the median of its steps; the sides took turns; a
-change is faster where that is shown at 5%, adjusted by Holm's method for all changes that were tried.
+A process counts once, by the median of its steps. Each round has the original and every change once, and a change is
+judged against the original of its round. It is faster where that is shown at 5%, adjusted by Holm's method for all
+changes that were tried.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ import numpy as np
 from perfkit.analysis.runs import comparison
 from perfkit.analysis.runs.comparison import Row
 from perfkit.analysis.runs.processes import Side, side_of
+from perfkit.analysis.runs.summary import STEP
+from perfkit.analysis.statistics import welch
+from perfkit.analysis.statistics.welch import Welch
 from perfkit.analysis.tuning.candidates import Candidate
 from perfkit.analysis.tuning.equality import Equality
 from perfkit.schema.record import RunRecord
@@ -82,42 +86,51 @@ _MOST = 0.99
 
 
 def rows(
-    original: Sequence[RunRecord],
-    tried: Mapping[str, Sequence[RunRecord]],
+    original: Sequence[RunRecord | None],
+    tried: Mapping[str, Sequence[RunRecord | None]],
     clock: Clock = "wall",
     margin: float = 0.01,
     times: Mapping[str, int] | None = None,
 ) -> dict[str, Row]:
-    """Each change's processes against the original's, judged together. Those without a finished run are left out.
+    """Each change's processes against the original's, round by round, judged together.
 
-    times: of larger batches, how many of the original's steps one of theirs is worth; it counts as so many.
-    Raises UsageError where the original has no finished run.
+    original, and each of tried: one of each round, None where it did not finish; only rounds with both count, and a
+    change without one is left out. times: of larger batches, how many of the original's steps one of theirs is worth.
     """
-    before = _side("original", original, clock)
     found = {}
     for name, records in tried.items():
-        after = _side(name, records, clock, (times or {}).get(name, 1))
-        if after.processes:
-            [found[name]] = comparison.compare(before, after, margin=margin, force=True).steps
+        worth = (times or {}).get(name, 1)
+        both = [(_timed(a, clock), _timed(b, clock, worth)) for a, b in zip(original, records, strict=False) if a and b]
+        both = [(a, b) for a, b in both if a.steps and b.steps]
+        if not both:
+            continue
+        before, after = (_side(name, side) for side in zip(*both, strict=True))
+        [row] = comparison.compare(before, after, margin=margin, force=True).steps
+        found[name] = row if row.welch is None else dataclasses.replace(row, welch=_by_round(before, after))
     judged = comparison.judged(list(found.values()), margin, in_any_order=False)
     return dict(zip(found, judged, strict=True))
 
 
-def _side(name: str, records: Iterable[RunRecord], clock: Clock, times: int = 1) -> Side:
-    timed = [_timed(record, clock, times) for record in records]
-    return side_of(name, name, [(str(place), record) for place, record in enumerate(timed, 1)])
+def _side(name: str, records: Iterable[RunRecord]) -> Side:
+    return side_of(name, name, [(str(place), record) for place, record in enumerate(records, 1)])
 
 
-def _timed(record: RunRecord, clock: Clock, times: int) -> RunRecord:
+def _by_round(before: Side, after: Side) -> Welch:
+    """Whether a change is faster than the original in its round: what slows a machine for a minute slows both."""
+    a, b = (np.log([process.medians[STEP] for process in side.processes]) for side in (before, after))
+    return welch.paired(a, b)
+
+
+def _timed(record: RunRecord, clock: Clock, times: int = 1) -> RunRecord:
     """The record with the time of so much of each step; of CPU time without steps where it was not counted."""
     taken = [(step, step.wall_s if clock == "wall" else step.cpu_s) for step in record.steps]
     steps = [dataclasses.replace(step, wall_s=time / times, phases_s={}) for step, time in taken if time]
     return dataclasses.replace(record, steps=tuple(steps))
 
 
-def peak(records: Iterable[RunRecord]) -> float | None:
+def peak(records: Iterable[RunRecord | None]) -> float | None:
     """The median peak memory, bytes; None where none was measured."""
-    peaks = [record.memory.headline for record in records if record.memory.headline is not None]
+    peaks = [record.memory.headline for record in records if record is not None and record.memory.headline is not None]
     return float(np.median(peaks)) if peaks else None
 
 

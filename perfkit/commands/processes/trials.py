@@ -70,7 +70,8 @@ class Trials:
         self._config, self._environment, self._folder = config, environment, folder
         self._execute = campaign.in_fresh_processes(run_child=run_child)
         self._plan, self.budget, self._repeats = plan, plan.budget, plan.repeats
-        self._finished: dict[str, list[RunRecord]] = {}
+        self._finished: dict[str, list[RunRecord | None]] = {}
+        """Of each round one; None where it did not finish."""
         self._seconds: dict[str, float] = {}
         self._equal: dict[str, Equality] = {}
         self._failed: dict[str, str] = {}
@@ -83,7 +84,7 @@ class Trials:
         """What all processes of changes one at a time would take, with what is kept for the best together."""
 
     @property
-    def original(self) -> Sequence[RunRecord]:
+    def original(self) -> Sequence[RunRecord | None]:
         """The original's finished runs so far."""
         return self._finished.get(ORIGINAL, [])
 
@@ -184,6 +185,8 @@ class Trials:
                 raise fresh.failure(f"{turn.name}: ", finished, self._folder)
             if turn.repeat == 1:
                 self._failed[name] = finished.last_words
+            else:
+                self._finished[name].append(None)
             return
         folder = self._folder / turn.name
         if turn.point.key == NUDGED:
