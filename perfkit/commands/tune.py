@@ -121,7 +121,7 @@ def execute(
     findings += _of_plain_steps(path)
     plain = _plain(config, step_s)
     fits = partial(larger_batch.has_room, saved.record)
-    tried, unapplied = changes.candidates(plain, findings, _modules(saved), fits)
+    tried, unapplied = changes.candidates(plain, findings, _modules(saved, options.clock), fits)
     advised = {one.name for one in tried}
     tried = [*(one for one in changes.asked_for(plain, given, usual) if one.name not in advised), *tried]
     plan = Plan(budget, options.repeats, options.clock, units.parse_percentage(options.margin))
@@ -227,10 +227,14 @@ def _of_plain_steps(path: Path | None) -> list[Finding]:
     return [finding for one in plains for finding in run_report.report(one).findings]
 
 
-def _modules(saved: RunFolder) -> frozenset[str]:
-    """Classes of the model's modules; none where the run did not save them."""
+def _modules(saved: RunFolder, clock: Clock) -> frozenset[str]:
+    """Classes of the model's modules, if the run saved them; DataLoader, if its batches come from one.
+
+    Not so where CPU time is judged: what workers take of it is no longer in this process, and was not saved.
+    """
     file = saved.path / module_tree.FILE
-    return frozenset(module_tree.load(file).values()) if file.exists() else frozenset()
+    classes = frozenset(module_tree.load(file).values() if file.exists() else ())
+    return classes | {"DataLoader"} if clock == "wall" and "data" in saved.record.steps[0].phases_s else classes
 
 
 def _variables(record: RunRecord) -> dict[str, str]:

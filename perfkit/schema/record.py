@@ -42,7 +42,7 @@ class StepSample:
 
     wall_s: Annotated[float, msgspec.Meta(gt=0)]
     phases_s: dict[str, float]
-    """Keys from `range_names.STEP_PHASES`, in the order they ran."""
+    """Keys from `range_names.STEP_PHASES`, in the order they ran; before them data, where a loader has the batches."""
     enqueue_s: float | None = None
     """GPU only: host time until the last kernel was enqueued. Near wall_s means launch-bound."""
     device_s: float | None = None

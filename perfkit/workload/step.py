@@ -189,11 +189,11 @@ class StepWorkload:
             on_phase(name)
             return self.annotation.phase(name) if self.annotation else nullcontext(_nobody_asks)
 
-        if self.has_graphs:  # else each block's call would be a step, which frees what those before it returned
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.has_loader:
             with begin("data"):
                 self.load()
+        if self.has_graphs:  # else each block's call would be a step, which frees what those before it returned
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         if self.config.step.pass_type == "forward":
             with begin("forward"), torch.no_grad(), self._autocast():
                 outputs = self.forward()

@@ -11,8 +11,9 @@ from perfkit import Own, RunConfig, cli
 from perfkit.analysis.tuning.candidates import Candidate, Change
 from perfkit.commands import tune
 from perfkit.commands.inputs.flags import config_of
+from perfkit.commands.inputs.paths import RunFolder
 from perfkit.schema import record
-from tests.runs import quick, saved
+from tests.runs import quick, sample, saved
 
 SOURCE = """
 import torch
@@ -93,6 +94,14 @@ def test_the_command_is_the_run_with_the_change_and_without_the_profiler():
     line = "perfkit run --model-size tiny --pass-type train --optimizer adamw-fused --device cpu"
     assert tune.command(config, change) == f"A='1 2' {line}"
     assert tune.command(quick(seed=7), None).endswith("--seed 7 --device cpu --num-threads 1")
+
+
+@pytest.mark.parametrize(("clock", "phase", "expected"), [("wall", "data", {"DataLoader"}), ("cpu", "data", set()),
+    ("wall", "forward", set())])  # fmt: skip
+def test_a_loader_is_known_by_its_phase_where_wall_time_is_judged(clock, phase, expected):
+    """GIVEN steps with a phase data, or none WHEN asked what can be changed THEN a loader, but not by CPU time"""
+    run = RunFolder(Path("run"), saved(steps=(sample(0.1, **{phase: 0.05}),)))
+    assert tune._modules(run, clock) == expected
 
 
 def test_a_change_that_alters_the_result_is_refused(capsys):

@@ -6,12 +6,14 @@ After the programs beside it, but without steps of their own: perfkit's step run
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
 
 WIDTH, HIDDEN, LAYERS, ROWS = 64, 768, 3, 1536
 Batch = tuple[Tensor, Callable[[Any], Tensor]]
@@ -126,3 +128,29 @@ class Spread(nn.Module):
 def needs_double() -> nn.Module:
     """No fault: it is in float64 because in float32 the variance is lost. --apply float32 must be refused."""
     return Spread().double()
+
+
+class Stored(Dataset[tuple[Tensor, Tensor]]):
+    """Files of 32 rows and their targets, each of which takes 5 ms to come from shared storage."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __len__(self) -> int:
+        return 4096
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        if self.seconds:
+            time.sleep(self.seconds)
+        generator = torch.Generator().manual_seed(index)
+        return torch.randn(32, 64, generator=generator), torch.randn(32, 64, generator=generator)
+
+
+def layers() -> nn.Module:
+    """A model without a fault."""
+    return nn.Sequential(*(Layer() for _ in range(24)))
+
+
+def stored_rows(fault: bool = True) -> tuple[DataLoader[tuple[Tensor, Tensor]], Callable[[Any, Tensor], Tensor]]:
+    """The fault: eight files a batch, read one after the other by the process that trains. Put right by workers."""
+    return DataLoader(Stored(0.005 if fault else 0.0), 8, shuffle=True), functional.mse_loss

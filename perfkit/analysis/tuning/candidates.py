@@ -36,7 +36,10 @@ class Change:
     @property
     def touches(self) -> frozenset[str]:
         """What it sets: two changes that set the same cannot be had together."""
-        of_fields = (f"{name} {value}" if name in _OF_OWN_FIELDS else name for name, value in self.fields.items())
+        of_fields = (
+            f"{name} {value.rstrip('0123456789')}" if name in _OF_OWN_FIELDS else name
+            for name, value in self.fields.items()
+        )
         return frozenset((*of_fields, *self.environment))
 
     def of(self, config: RunConfig) -> RunConfig:
@@ -122,7 +125,8 @@ def candidates(
 ) -> tuple[list[Candidate], list[Unapplied]]:
     """What to try of a resolved configuration, most to gain first, and what cannot be tried.
 
-    modules: classes of the model's modules, as far as they are known. fits: whether a larger batch does.
+    modules: classes of the model's modules, as far as they are known; and DataLoader, where a change of one counts.
+    fits: whether a larger batch does.
     """
     by_name: dict[str, Candidate] = {}
     unapplied = []
@@ -250,6 +254,8 @@ _GRAPHS: tuple[tuple[Change, When], ...] = (
 """CUDA graphs, which torch.compile records and replays."""
 _OF_GPUS: When = lambda s: s.on_gpu  # noqa: E731 - as its neighbours in the table
 _OF_OWN: When = lambda s: s.own  # noqa: E731
+_OF_LOADERS: When = lambda s: "DataLoader" in s.modules  # noqa: E731
+_PINNED = (Change({"apply": "pin-memory"}), lambda s: s.on_gpu and "DataLoader" in s.modules)
 ADVICE: Mapping[str, tuple[tuple[Change, When], ...]] = {
     "eager-attention": (
         (Change({"attention": "sdpa"}), lambda s: not s.own),
@@ -277,6 +283,8 @@ ADVICE: Mapping[str, tuple[tuple[Change, When], ...]] = {
     ),
     "garbage-collection": ((Change({"gc": "off"}), _always),),
     "anomaly-mode": ((Change({"apply": "no-anomaly"}), _OF_OWN),),
+    "data-loader": (*((Change({"apply": f"workers-{count}"}), _OF_LOADERS) for count in (2, 4)), _PINNED),
+    "blocking-copies": (_PINNED,),
     "double-precision": ((Change({"apply": "float32"}), _OF_OWN),),
     "layout-copies": (
         (Change({"apply": "channels-last"}), lambda s: s.own and bool({"Conv2d", "ConvTranspose2d"} & s.modules)),
@@ -289,10 +297,8 @@ ADVICE: Mapping[str, tuple[tuple[Change, When], ...]] = {
 OF_NOISE = frozenset(("too-many-threads", "lost-every-step"))
 """Rules of noise whose advice can be tried: what they cost is in every step."""
 REASONS = {
-    "data-loader": "perfkit run measures one batch that stays where it is: workers, pinned memory and non_blocking"
-    " copies are for your own loop",
-    "blocking-copies": "perfkit run measures one batch that stays where it is: pinned memory and non_blocking copies"
-    " are for your own loop",
+    "data-loader": "tried of a DataLoader that --input returns, and by --clock wall, since workers are other processes",
+    "blocking-copies": "tried of a DataLoader that --input returns: of one batch, which stays, copies are in your code",
     "odd-shapes": "another shape is another computation: perfkit sweep measures shapes",
     "unused-tensor-cores": "needs a GPU with tensor cores",
     "zeroed-gradients": "perfkit's own step lets go of gradients: what fills them with zeros is in your code",

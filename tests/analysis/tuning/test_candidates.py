@@ -63,6 +63,12 @@ def names(config: RunConfig, *rules: str, modules: tuple[str, ...] = ()) -> list
         (own(), "layout-copies", ("Linear",), []),
         (quick(), "layout-copies", ("Conv2d",), []),
         (quick(), "data-loader", (), []),
+        (own(), "data-loader", ("Linear",), []),
+        (own(), "data-loader", ("DataLoader",), ["--apply workers-2", "--apply workers-4"]),
+        (own(), "blocking-copies", ("DataLoader",), []),
+        (on_gpu(own()), "data-loader", ("DataLoader",),
+            ["--apply workers-2", "--apply workers-4", "--apply pin-memory"]),
+        (on_gpu(own()), "blocking-copies", ("DataLoader",), ["--apply pin-memory"]),
     ],
 )  # fmt: skip
 def test_each_advice_is_the_flags_that_follow_it(config, rule, modules, expected):
@@ -75,12 +81,12 @@ def test_each_rule_with_flags_is_one_that_there_is():
 
 
 def test_what_no_flag_can_do_is_listed_with_the_reason():
-    """GIVEN a slow loader, and a loop THEN one is for the user's own loop, the other a change of code"""
+    """GIVEN a slow loader that --input does not return, and a loop THEN one needs that, the other a change of code"""
     found, unapplied = changes.candidates(own(), [finding("data-loader", 7), finding("python-loop", 8)])
     assert not found
     assert [(one.rule, one.cost_ns, one.what) for one in unapplied] == [
         ("data-loader", 7, "something"), ("python-loop", 8, "something")]  # fmt: skip
-    assert "your own loop" in unapplied[0].why
+    assert unapplied[0].why.startswith("tried of a DataLoader that --input returns")
     assert unapplied[1].why == "a change of your code"
 
 
@@ -199,6 +205,12 @@ def test_changes_of_a_model_add_up():
     assert not one.touches & other.touches
     with pytest.raises(UsageError, match="--apply"):
         one.of(quick())
+
+
+def test_only_one_number_of_workers_can_be_had():
+    few, many, pinned = (Change({"apply": name}) for name in ("workers-2", "workers-4", "pin-memory"))
+    assert few.touches & many.touches
+    assert not few.touches & pinned.touches
 
 
 def test_variables_and_flags_stand_as_a_shell_takes_them():
