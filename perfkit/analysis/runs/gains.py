@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from statistics import median
 
 import pandas as pd
 
@@ -16,6 +17,8 @@ ASKED = ("precision", "compile", "compile_mode")
 """Flags whose comparison is about what they bring."""
 _SAME = 0.005
 """Peaks that differ by less are called equal."""
+_COLD = 1.5
+"""One process that compiles for so many times the median found nothing in the compiler's cache."""
 
 GAINS = Rule("gains", "comparison", "how many times as fast another precision or compiling is, its memory, its cost")
 
@@ -58,11 +61,14 @@ def findings(compared: Comparison) -> Iterator[Finding]:
         alike = abs(ratio - 1) < _SAME
         text = "takes the same peak memory" if alike else f"takes {units.significant(ratio, 3)} times A's peak memory"
         said.append(f"it {text} ({units.size(b or 0)} against {units.size(a or 0)})")
-    said += [
-        f"compiling took {units.duration(seconds)} in {side.upper()}, which no time of a step has"
-        for side in "ab"
-        if (seconds := cells[f"compile_{side}_s"]) is not None
-    ]
+    for name, processes in (("A", pair.a), ("B", pair.b)):
+        if times := _compiling(processes):
+            usual, longest = float(median(times)), max(times)
+            cold = f" (at most {units.duration(longest)}, most likely where the cache of graphs had none of it)"
+            said.append(
+                f"compiling took {units.duration(usual)} in {name}{cold if longest > _COLD * usual else ''}, which no"
+                " time of a step has"
+            )
     if said:
         yield Finding(GAINS, "; ".join(said))
 
@@ -78,8 +84,8 @@ def _cells(pair: Pair, row: Row) -> dict[str, float | None]:
         "peak_a_bytes": a,
         "peak_b_bytes": b,
         "memory_ratio": b / a if a and b else None,
-        "compile_a_s": _compiling(pair.a),
-        "compile_b_s": _compiling(pair.b),
+        "compile_a_s": median(times) if (times := _compiling(pair.a)) else None,
+        "compile_b_s": median(times) if (times := _compiling(pair.b)) else None,
     }
 
 
@@ -87,6 +93,5 @@ def _peak(processes: Sequence[Process]) -> int | None:
     return max((process.peak_bytes for process in processes if process.peak_bytes is not None), default=None)
 
 
-def _compiling(processes: Sequence[Process]) -> float | None:
-    times = [process.compile_s for process in processes if process.compile_s is not None]
-    return float(pd.Series(times).median()) if times else None
+def _compiling(processes: Sequence[Process]) -> list[float]:
+    return [process.compile_s for process in processes if process.compile_s is not None]

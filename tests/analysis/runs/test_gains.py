@@ -37,6 +37,17 @@ def test_compiling_is_a_number_of_its_own():
     assert row["compile_a_s"] is None
 
 
+def test_a_cold_cache_is_told_apart():
+    """GIVEN a first step of 100 s in one of five processes, where the others find their graphs and take 1 s"""
+    cold, *others = of(five(0.5, first=1, compile="model"), 2**20)
+    cold = dataclasses.replace(cold, warmup=(sample(100.0), sample(0.02)))
+    found = compare(side("A", of(five(), 2**20)), side("B", [cold, *others]), force=True)
+    [text] = [one.what for one in gains.findings(found)]
+    assert (
+        "compiling took 989.9 ms in B (at most 99.99 s, most likely where the cache of graphs had none" in text
+    )
+
+
 def test_another_precision_has_a_speed_up_and_a_memory_ratio():
     [text] = [one.what for one in gains.findings(compared(five(2.0, first=1, precision="bf16")))]
     assert text == "B is 0.500 times as fast as A; it takes the same peak memory (1.0 MiB against 1.0 MiB)"
