@@ -43,9 +43,7 @@ def test_a_cold_cache_is_told_apart():
     cold = dataclasses.replace(cold, warmup=(sample(100.0), sample(0.02)))
     found = compare(side("A", of(five(), 2**20)), side("B", [cold, *others]), force=True)
     [text] = [one.what for one in gains.findings(found)]
-    assert (
-        "compiling took 989.9 ms in B (at most 99.99 s, most likely where the cache of graphs had none" in text
-    )
+    assert "compiling took 989.9 ms in B (at most 99.99 s, most likely where the cache of graphs had none" in text
 
 
 def test_another_precision_has_a_speed_up_and_a_memory_ratio():
