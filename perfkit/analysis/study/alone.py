@@ -96,7 +96,7 @@ def _of_report(measured: Report) -> Answer:
     said = measured.findings[:_SENTENCES]
     return Answer(
         sentence="; ".join(finding.what for finding in said) or measured.title,
-        advice=next((finding.advice for finding in said if finding.advice), ""),
+        advice=next((f"perfkit attention with {finding.advice}" for finding in said if finding.advice), ""),
         tables=measured.seen_by("people").tables,
     )
 

@@ -32,6 +32,14 @@ def test_what_was_measured_takes_its_place():
     ])  # fmt: skip
     measured = Results({}, attention=lambda kind: report if kind == "grid" else None)
     answer = ALONE.answer(SCOPE, measured)
-    assert (answer.sentence, answer.advice) == ("context 4,096 takes 3 ms; sdpa is faster", "more")
+    assert (answer.sentence, answer.advice) == (
+        "context 4,096 takes 3 ms; sdpa is faster",
+        "perfkit attention with more",
+    )
     assert [one.name for one in answer.tables] == ["grid"]
     assert OWN.answer(SCOPE, measured).sentence.startswith("no function was named")
+    both = OWN.answer(SCOPE, Results({}, attention=lambda kind: report if kind != "grid" else None))
+    assert both.sentence == (
+        "in fp32 context 4,096 takes 3 ms; sdpa is faster; in bf16 context 4,096 takes 3 ms; sdpa is faster"
+    )
+    assert [one.name for one in both.tables] == ["grid_fp32", "grid_bf16"]
