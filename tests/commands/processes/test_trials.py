@@ -143,7 +143,12 @@ def test_no_process_begins_for_which_there_is_no_time(tmp_path, seconds, ran, un
 
 
 @pytest.mark.parametrize(
-    ("last", "verdicts"), [(1, ["not tried"] * 2), (3, ["undecided", "not tried"]), (7, ["faster", "same"])]
+    ("last", "verdicts"),
+    [
+        (1, [{"not tried"}] * 2),
+        (3, [{"undecided"}, {"not tried"}]),
+        (7, [{"faster"}, {"same", "inconclusive"}]),  # by chance: two rounds in any order
+    ],
 )
 def test_a_signal_leaves_what_is_known(tmp_path, last, verdicts):
     """GIVEN a signal in the process after so many THEN there is a verdict on what ran, and nothing else is run"""
@@ -155,7 +160,8 @@ def test_a_signal_leaves_what_is_known(tmp_path, last, verdicts):
 
     machine = Machine(made)
     tried = trials(machine, tmp_path)
-    assert [one.verdict for one in tried.one_at_a_time([FUSED, SDPA])] == verdicts
+    trials_made = tried.one_at_a_time([FUSED, SDPA])
+    assert all(one.verdict in possible for one, possible in zip(trials_made, verdicts, strict=True))
     assert len(machine.ran) == last
     assert "what was measured is in" in str(tried.ending)
 
