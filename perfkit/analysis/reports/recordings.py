@@ -18,6 +18,7 @@ from perfkit.analysis.time.idle.kinds import Kind
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import device_span, summary
 from perfkit.analysis.time.trace_table import View
+from perfkit.errors import UsageError
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
@@ -156,13 +157,17 @@ def report(
 def of_processes(trace: Trace, view: View | None = None) -> Report | None:
     """The processes that used devices in one recording of nsys, as ranks by the order of their devices.
 
-    None where there are fewer than two. They have one clock, and still each collective's ends say how well they agree.
+    None where there are fewer than two, or where the view chooses what only some of them have, such as a late step.
+    They have one clock, and still each collective's ends say how well they agree.
     """
     processes = on_devices(trace) if trace.recording.tool is Tool.NSYS else ()
     if len(processes) < 2:
         return None
     named = [(f"process {process}", of_process(trace, process)) for process in processes]
-    made = [read(one, name, rank, view) for rank, (name, one) in enumerate(named)]
+    try:
+        made = [read(one, name, rank, view) for rank, (name, one) in enumerate(named)]
+    except UsageError:
+        return None
     rows, sides = [row for row, _ in made], [side for _, side in made if side is not None]
     whole = report(trace.source, rows, sides=sides)
     text = (

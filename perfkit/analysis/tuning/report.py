@@ -173,8 +173,11 @@ def of_batch(trial: Trial, config: RunConfig) -> str:
 def _of_repeated(equality: Equality) -> str:
     if not equality.compared:
         return "its rows are others, so that no loss can be compared"
-    apart = f"losses differ by up to {spelled(equality.loss)}, gradients by {spelled(equality.gradient)}"
-    return f"the original's rows, repeated: {apart}"
+    return f"the original's rows, repeated: {_apart(equality)}"
+
+
+def _apart(equality: Equality) -> str:
+    return f"losses differ by up to {spelled(equality.loss)}, gradients by {spelled(equality.gradient)}"
 
 
 def sentence(trial: Trial) -> str:
@@ -200,10 +203,9 @@ def _results(equality: Equality) -> str:
         return "another batch"
     if equality.identical:
         return "the same losses and gradients, bit for bit"
-    apart = f"losses differ by up to {spelled(equality.loss)}, gradients by {spelled(equality.gradient)}"
     if equality.changes_precision:
-        return f"another precision: {apart}"
-    return f"same losses within rounding ({apart})"
+        return f"another precision: {_apart(equality)}"
+    return f"same losses within rounding ({_apart(equality)})"
 
 
 def _nothing(tuned: Tuned) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.reports.page.runs import recordings
 from perfkit.analysis.reports.recordings import Row, of_processes, report, row_of
-from perfkit.analysis.time.account import Selection
+from perfkit.analysis.time.account import Selection, account_for
 from perfkit.analysis.time.trace_table import View
 from perfkit.schema.page.figures import Bars
 from perfkit.trace.columns import ReadFacts
@@ -132,3 +133,12 @@ def test_one_process_and_other_recorders_have_none(tmp_path: Path):
     trace = load(two_ranks("copy").write(tmp_path / "r.sqlite"))
     assert of_processes(of_process(trace, 10)) is None
     assert of_processes(device_step().build()) is None
+
+
+def test_a_step_that_no_process_has_by_itself_has_no_ranks(tmp_path: Path):
+    """GIVEN two processes of two steps each WHEN the fourth of all is chosen THEN it is of the whole recording alone"""
+    trace = load(two_ranks().write(tmp_path / "r.sqlite"))
+    view = View(Selection(steps=3))
+    assert account_for(trace, attribute(trace), view.selection).steps == (3,)
+    assert of_processes(trace, view) is None
+    assert of_processes(trace, View(Selection(steps=1))) is not None
