@@ -99,7 +99,9 @@ def _of_gloo(events: list[dict[str, Any]]) -> list[Call]:
 
 
 def _shape(event: dict[str, Any]) -> str:
-    return str(event.get("args", {}).get("Input Dims"))
+    """Sizes and types: gloo's two threads may begin a float and a bool of as many elements in either order."""
+    said = event.get("args", {})
+    return f"{said.get('Input Dims')} {said.get('Input type')}"
 
 
 def _step(time: int, events: list[dict[str, Any]]) -> str:
