@@ -128,6 +128,11 @@ class BuiltWorkload(StepWorkload):
             )
         self._batches.load_here()
 
+    def draw_alike(self) -> None:
+        """Have rows of a loader draw the same random numbers however many workers read them."""
+        if self._batches is not None:
+            self._batches.draw_alike()
+
     def close(self) -> None:
         """End the loader's workers, if it has some."""
         if self._batches is not None:

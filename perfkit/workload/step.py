@@ -133,6 +133,9 @@ class StepWorkload:
         """Get the next batch."""
         raise NotImplementedError
 
+    def draw_alike(self) -> None:
+        """Have what a loader's rows draw by chance not depend on who reads them. Without a loader nothing is drawn."""
+
     @property
     def inputs(self) -> Any:
         """What a step is given, such as a batch: tensors, and collections of them."""

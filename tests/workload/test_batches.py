@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import pickle
+import random
 from collections import namedtuple
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
 from perfkit.errors import UsageError
 from perfkit.workload.batches import Batches, on_device, set_workers
@@ -112,3 +116,88 @@ def test_a_loader_with_workers_can_be_read_without():
 def test_no_batch_at_all_is_one_line():
     with pytest.raises(UsageError, match=r"^--input: its DataLoader has no batch$"):
         Batches(DataLoader(TensorDataset(torch.empty(0)), 4), CPU, 0).next()
+
+
+class Augmented(Dataset[Tensor]):
+    """Rows that are partly random, as of images that are cropped and mirrored."""
+
+    label = "augmented"
+
+    def __len__(self) -> int:
+        return 10
+
+    def __getitem__(self, row: int) -> Tensor:
+        return torch.cat([torch.rand(2), torch.tensor([random.random(), np.random.random(), row])])  # noqa: NPY002
+
+
+class AugmentedTogether(Augmented):
+    """The same, read a batch at a time."""
+
+    def __getitems__(self, rows: list[int]) -> list[Tensor]:
+        first = torch.rand(1)
+        return [first + row for row in rows]
+
+
+class Stream(IterableDataset[Tensor]):
+    """Rows without numbers."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        yield from torch.rand(8)
+
+
+def augmented(rows: Dataset[Any], workers: int, *, alike: bool, **options: Any) -> list[list[list[float]]]:
+    """The rows of four batches, of two epochs; whatever was drawn before."""
+    torch.manual_seed(workers)
+    loader: DataLoader[Any] = DataLoader(rows, shuffle=True, **({"batch_size": 4} | options))
+    if workers:
+        set_workers(loader, workers)
+    batches = Batches(loader, CPU, 0)
+    if alike:
+        batches.draw_alike()
+    try:
+        return [batches.next().tolist() for _ in range(4)]
+    finally:
+        batches.close()
+
+
+@pytest.mark.parametrize("rows", [Augmented(), AugmentedTogether()], ids=["one-by-one", "together"])
+def test_rows_that_are_drawn_are_the_same_however_many_workers_draw_them(rows):
+    """GIVEN rows with random numbers of PyTorch, Python and NumPy WHEN drawn alike THEN two workers change no bit"""
+    alone = augmented(rows, 0, alike=True)
+    assert augmented(rows, 2, alike=True) == alone
+    assert augmented(rows, 0, alike=True) == alone
+    assert len({str(row) for batch in alone[:3] for row in batch}) == 10, "each row draws its own"
+    assert augmented(rows, 2, alike=False) != augmented(rows, 0, alike=False), "else they differ"
+
+
+def test_single_rows_are_drawn_alike_too():
+    """GIVEN a loader without batches THEN the same"""
+    alone = augmented(Augmented(), 0, alike=True, batch_size=None)
+    assert augmented(Augmented(), 1, alike=True, batch_size=None) == alone
+
+
+def test_what_others_draw_is_as_without():
+    """WHEN rows are drawn alike in this process THEN the next random numbers, such as dropout's, are as before it"""
+    batches = Batches(DataLoader(Augmented(), 4), CPU, 0)
+    batches.draw_alike()
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    drawn_next = torch.rand(1).item(), random.random(), np.random.random()  # noqa: NPY002
+    torch.manual_seed(1)
+    random.seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    batches.next()
+    assert (torch.rand(1).item(), random.random(), np.random.random()) == drawn_next  # noqa: NPY002
+
+
+def test_the_dataset_is_still_what_it_was():
+    """WHEN drawn alike THEN its attributes are there, also of a copy in a worker; one without numbers is left alone"""
+    batches = Batches(DataLoader(Augmented(), 4), CPU, 0)
+    batches.draw_alike()
+    copy = pickle.loads(pickle.dumps(batches.loader.dataset))
+    assert (copy.label, len(copy), len(batches.loader)) == ("augmented", 10, 3)
+    stream = Batches(DataLoader(Stream(), 4), CPU, 0)
+    stream.draw_alike()
+    assert isinstance(stream.loader.dataset, Stream)
+    assert stream.next().shape == (4,)
