@@ -69,7 +69,7 @@ class Journal:
         size = self._file.seek(0, os.SEEK_END)
         if size != self._size or not self._is_named():
             raise UsageError(
-                f"{self.path}: another program has changed or replaced it while this sweep ran:"
+                f"{self.path}: another program has changed or replaced it meanwhile:"
                 f" check its results ({len(self.rows)} so far), and continue with --resume"
             )
         try:
@@ -96,7 +96,7 @@ class Journal:
             raise UsageError(f"{error}, or choose another --output") from error
 
     def _in_use(self) -> UsageError:
-        return UsageError(f"{self.path}: another sweep is writing to it; choose another --output")
+        return UsageError(f"{self.path}: another perfkit is writing to it; choose another --output")
 
     def _is_named(self) -> bool:
         """Whether this name still refers to the open file."""

@@ -22,13 +22,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
 from perfkit.errors import PerfkitError, UsageError
 from perfkit.measure import memory_limit
 from perfkit.measure.calls import Calls
+from perfkit.measure.fakes import fake_tensors
 from perfkit.schema.config import RunConfig
 from perfkit.schema.memory import estimate as memory_estimate
 from perfkit.schema.memory.estimate import Beside, MemoryEstimate, Timeline
@@ -89,7 +89,7 @@ def _traced(
         if calls is not None:
             calls.begin_phase(phase)
 
-    with warnings.catch_warnings(), FakeTensorMode(allow_non_fake_inputs=is_own), history, calls or nullcontext():
+    with warnings.catch_warnings(), fake_tensors(of_any_model=is_own), history, calls or nullcontext():
         warnings.filterwarnings("ignore", "Accessing the data pointer of FakeTensor")  # copying a module does
         workload = build(_twin(config))
         if isinstance(workload, BuiltWorkload):

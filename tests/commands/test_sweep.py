@@ -379,7 +379,7 @@ def test_overwrite_leaves_a_sweep_that_is_running_alone(sweep, processes):
     with journal.Journal(Path("r.csv")):
         refused = sweep("--batch-size", "4", "--overwrite")
     assert (refused.code, refused.rows) == (2, before)
-    assert "another sweep is writing to it" in refused.says
+    assert "another perfkit is writing to it" in refused.says
 
 
 def test_a_sweep_that_got_to_no_result_needs_no_resume(sweep, processes):

@@ -23,6 +23,7 @@ TESTED_WITH_OTHERS = {
     "commands/processes/kept": "commands/test_study",
     "analysis/reports/traced_memory": "measure/test_estimate_own",
     "measure/calls": "measure/test_estimate_own",
+    "measure/fakes": "measure/test_estimate_own",
     "schema/memory/calls": "measure/test_estimate_own",
     "analysis/findings/memory/alive": "analysis/findings/memory/test_rules",
     "analysis/findings/memory/catalogue": "analysis/findings/memory/test_rules",

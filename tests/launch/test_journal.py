@@ -88,7 +88,7 @@ def test_a_file_is_begun_anew_whatever_is_in_it(tmp_path, before):
     with Journal(tmp_path / "r.csv", anew=True) as journal:
         assert journal.rows == []
         assert (tmp_path / "r.csv").read_text() == HEADER
-        with pytest.raises(UsageError, match="another sweep is writing to it"):
+        with pytest.raises(UsageError, match="another perfkit is writing to it"):
             Journal(tmp_path / "r.csv", anew=True)
 
 
@@ -102,7 +102,7 @@ def test_a_file_that_was_replaced_while_it_was_opened_is_in_use(tmp_path):
             (tmp_path / "new.csv").replace(tmp_path / "r.csv")
             super()._lock()
 
-    with pytest.raises(UsageError, match="another sweep is writing to it"):
+    with pytest.raises(UsageError, match="another perfkit is writing to it"):
         Late(tmp_path / "r.csv")
 
 
@@ -115,7 +115,7 @@ def test_a_file_that_was_removed_while_it_was_opened_is_in_use(tmp_path):
             (tmp_path / "r.csv").unlink()
             super()._lock()
 
-    with pytest.raises(UsageError, match="another sweep is writing to it"):
+    with pytest.raises(UsageError, match="another perfkit is writing to it"):
         Late(tmp_path / "r.csv")
     assert not (tmp_path / "r.csv").exists()
 
@@ -273,7 +273,7 @@ def test_a_file_that_another_program_changed_takes_no_more_rows(tmp_path, change
         journal.append(ROWS[0])
         change(tmp_path / "r.csv")
         with pytest.raises(
-            UsageError, match=r"r\.csv: another program has changed or replaced it while this sweep ran"
+            UsageError, match=r"r\.csv: another program has changed or replaced it meanwhile"
         ):
             journal.append(ROWS[1])
     assert not (tmp_path / "r.csv").exists() or (tmp_path / "r.csv").read_text() == WHOLE
@@ -305,7 +305,7 @@ def test_a_rewrite_lets_no_second_sweep_in(tmp_path):
     class Watched(Journal):
         def _write(self, data: bytes) -> None:
             super()._write(data)
-            with pytest.raises(UsageError, match="another sweep is writing to it") as error:
+            with pytest.raises(UsageError, match="another perfkit is writing to it") as error:
                 Journal(tmp_path / "r.csv")
             refused.append(error)
 
@@ -323,7 +323,7 @@ def test_rows_that_are_not_kept_leave_the_file(tmp_path):
 
 
 def test_two_sweeps_do_not_share_a_file(tmp_path):
-    with Journal(tmp_path / "r.csv"), pytest.raises(UsageError, match="another sweep is writing to it"):
+    with Journal(tmp_path / "r.csv"), pytest.raises(UsageError, match="another perfkit is writing to it"):
         Journal(tmp_path / "r.csv")
     write(tmp_path / "r.csv", ROWS)  # the first has let go
 

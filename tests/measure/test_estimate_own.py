@@ -22,6 +22,7 @@ from perfkit.analysis.reports import traced_memory
 from perfkit.errors import UsageError
 from perfkit.measure import estimate
 from perfkit.measure.calls import Calls
+from perfkit.schema.parts.workloads import Applied
 from perfkit.workload.built import BuiltWorkload
 from tests.measure.real_memory import step_peaks
 from tests.reports import lines_in
@@ -88,7 +89,7 @@ class Numeric(nn.Linear):
 
 MODULE = SimpleNamespace(
     numeric=lambda: Numeric(8, 8),
-    images=Images, Text=Text, pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
+    images=Images, Text=Text, double=lambda: Text().double(), half=lambda: Text().to(torch.bfloat16), pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
     reader=lambda: Reader(8, 8), ones=lambda: torch.ones(2, 8),
     numpy=lambda: torch.rand(2, 8).numpy(),
     loader=lambda: DataLoader(TensorDataset(torch.rand(8, 3, 48, 48)), 4, shuffle=True, num_workers=2, timeout=9),
@@ -99,8 +100,10 @@ def build(config: RunConfig) -> BuiltWorkload:
     return BuiltWorkload(config, find=lambda _: MODULE)
 
 
-def config(model: str, given: str, *arguments: str, device: str = "cpu", **step: Any) -> RunConfig:
-    own = Own(name="mine", model=f"m:{model}", model_arg=arguments, input=f"m:{given}")
+def config(
+    model: str, given: str, *arguments: str, apply: tuple[Applied, ...] = (), device: str = "cpu", **step: Any
+) -> RunConfig:
+    own = Own(name="mine", model=f"m:{model}", model_arg=arguments, apply=apply, input=f"m:{given}")
     return RunConfig(workload=own, step=Step(device=device, **step), measurement=Measurement())
 
 
@@ -111,12 +114,27 @@ CASES = [
     config("Text", "tokens", pass_type="train"),
     config("Text", "tokens", "again=True"),
     config("Text", "tokens", "words=5000", pass_type="train", precision="bf16", optimizer="adamw-foreach"),
+    config("double", "tokens", pass_type="train"),
+    config("half", "tokens", pass_type="train"),
+    config("double", "tokens", pass_type="train", apply=("float32",)),
 ]
-NAMES = ["images", "images-train", "images-forward", "text-train", "text-again", "text-bf16"]
+NAMES = [
+    "images",
+    "images-train",
+    "images-forward",
+    "text-train",
+    "text-again",
+    "text-bf16",
+    "double",
+    "half",
+    "single",
+]
 
 
 @pytest.mark.parametrize(
-    ("asked", "error"), list(zip(CASES, [0.03, 0.03, 0.12, 0.001, 0.005, 0.001], strict=True)), ids=NAMES
+    ("asked", "error"),
+    list(zip(CASES, [0.03, 0.03, 0.12, 0.001, 0.005, 0.001, 0.001, 0.001, 0.001], strict=True)),
+    ids=NAMES,
 )
 def test_the_traced_peak_is_what_the_allocator_gives(asked: RunConfig, error: float):
     """GIVEN models with ties, frozen and unused weights WHEN really run THEN their peak was predicted
@@ -148,7 +166,7 @@ def test_operations_are_those_that_pytorch_counts(asked: RunConfig):
 
 
 def _in_attention(asked: RunConfig) -> int:
-    if "Text" not in str(asked.workload):
+    if "images" in str(asked.workload):
         return 0
     forwards = 2 if "again=True" in str(asked.workload) else 1
     return 3 * (2 * forwards + 5) * 2 * (4 * 4) * 96 * 96 * 16
