@@ -24,7 +24,7 @@ def fake_tensors(*, of_any_model: bool) -> Iterator[None]:
 
     def swapped(one: Tensor, other: Tensor) -> None:
         known.clear()
-        swap(one, other)
+        swap(one, other)  # type: ignore[no-untyped-call]
 
     torch.utils.swap_tensors = swapped
     try:

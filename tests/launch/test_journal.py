@@ -272,9 +272,7 @@ def test_a_file_that_another_program_changed_takes_no_more_rows(tmp_path, change
     with Journal(tmp_path / "r.csv") as journal:
         journal.append(ROWS[0])
         change(tmp_path / "r.csv")
-        with pytest.raises(
-            UsageError, match=r"r\.csv: another program has changed or replaced it meanwhile"
-        ):
+        with pytest.raises(UsageError, match=r"r\.csv: another program has changed or replaced it meanwhile"):
             journal.append(ROWS[1])
     assert not (tmp_path / "r.csv").exists() or (tmp_path / "r.csv").read_text() == WHOLE
 

@@ -89,7 +89,8 @@ class Numeric(nn.Linear):
 
 MODULE = SimpleNamespace(
     numeric=lambda: Numeric(8, 8),
-    images=Images, Text=Text, double=lambda: Text().double(), half=lambda: Text().to(torch.bfloat16), pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
+    images=Images, Text=Text, pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
+    double=lambda: Text().double(), half=lambda: Text().to(torch.bfloat16),
     reader=lambda: Reader(8, 8), ones=lambda: torch.ones(2, 8),
     numpy=lambda: torch.rand(2, 8).numpy(),
     loader=lambda: DataLoader(TensorDataset(torch.rand(8, 3, 48, 48)), 4, shuffle=True, num_workers=2, timeout=9),
