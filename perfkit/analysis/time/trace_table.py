@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import msgspec
 import pandas as pd
 
 from perfkit.analysis.attribution.captures import Captures
@@ -46,8 +47,7 @@ def everyone(_: Facts) -> Audience:
     return "everyone"
 
 
-@dataclass(frozen=True, slots=True)
-class TraceTable:
+class TraceTable(msgspec.Struct, frozen=True):
     """A table of a trace."""
 
     name: str
