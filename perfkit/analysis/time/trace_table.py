@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import msgspec
@@ -24,11 +24,10 @@ _LITTLE = 0.01
 By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """How to look at a trace."""
 
-    selection: Selection = Selection()  # noqa: RUF009 - frozen
+    selection: Selection = Selection()
     by: By = "component"
     depth: int | None = None
     fold: bool = True
