@@ -12,6 +12,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -188,6 +189,7 @@ def test_a_real_allocation_failure_is_a_result(tmp_path):
 
 COMPUTES_UNTIL_SIGNALLED = """
 import sys
+import tomllib
 from perfkit import cli
 from perfkit.workload.step import TransformerWorkload
 step, begun = TransformerWorkload.step, 0
@@ -498,3 +500,68 @@ def test_what_was_loaded_is_no_work_for_the_garbage_collector(trace):
     )
     done = subprocess.run([sys.executable, "-c", script, trace], capture_output=True, text=True, check=True)
     assert done.stdout == "True True\n"
+
+
+ENDS = """
+import atexit, os, sys
+class Last:
+    def __del__(self, write=os.write):
+        write(1, b"taken apart\\n")
+sys.last = Last()
+before = sys.argv[1]
+if before == "registered before":
+    atexit.register(print, "registered before")
+from perfkit import __main__, cli
+def command(_):
+    atexit.register(print, "registered")
+    if before == "torch":
+        sys.modules["torch"] = sys
+    print("a table" * 10_000)
+    return 1 // (before != "an exception") + 6
+cli.main = command
+code = __main__.program()
+print("went on")
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "code"),
+    [
+        ("nothing", "", 7),
+        ("torch", "taken apart\n", 7),
+        ("registered before", "registered before\ntaken apart\n", 7),
+        ("an exception", "taken apart\n", 1),
+    ],
+)
+def test_the_program_ends_without_taking_modules_apart(before: str, then: str, code: int) -> None:
+    """THEN all was written, and called, and the exit code is kept. Where torch is loaded, or another counts on Python's
+    own end, Python takes its modules apart."""
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS, before], env=ENVIRON, capture_output=True, text=True, check=False
+    )
+    said = "" if before == "an exception" else "went on\n"
+    assert (done.returncode, done.stdout) == (code, "a table" * 10_000 + "\n" + said + "registered\n" + then)
+    assert ("ZeroDivisionError" in done.stderr) is (before == "an exception")
+
+
+def test_what_cannot_be_written_at_the_end_is_for_python_to_say() -> None:
+    """GIVEN a reader that is gone WHEN a line waits for the end of the process THEN Python's own words and exit code"""
+    command = [sys.executable, "-c", ENDS.replace("10_000", "1"), "nothing"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    environ = {name: value for name, value in ENVIRON.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(command, env=environ, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert done.returncode == 120
+    assert "BrokenPipeError" in done.stderr
+
+
+def test_perfkit_is_the_program_that_ends_so(trace: Path) -> None:
+    """`python -m perfkit` and `perfkit` both"""
+    hook = "class Last:\n    def __del__(self, write=os.write):\n        write(1, b'taken apart')\n"
+    (trace.parent / "sitecustomize.py").write_text(f"import os, sys\n{hook}sys.last = Last()\n")
+    done = analyzed(trace.parent, arguments="--version")
+    assert re.fullmatch(rb"[0-9.]+\S*\n", done.stdout), done.stderr
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {"perfkit": "perfkit.__main__:program"}

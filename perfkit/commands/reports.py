@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 from perfkit.commands.console.progress import attributing
 from perfkit.commands.inputs import traces
@@ -97,4 +98,4 @@ def at_its_clock(view: View, saved: RunRecord, folder: Path) -> View:
     from perfkit.analysis.costs.roofline.clock import clock_mhz
     from perfkit.schema import record as records
 
-    return replace(view, mhz=clock_mhz(saved, *records.plains(saved, folder)))
+    return msgspec.structs.replace(view, mhz=clock_mhz(saved, *records.plains(saved, folder)))

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import msgspec
+
 from perfkit.analysis.costs.roofline.clock import clock_mhz
 from perfkit.analysis.memory.recorded.account import MemoryAccount
 from perfkit.analysis.reports import comparison as comparison_report
@@ -142,7 +144,7 @@ def _of_run(saved: RunRecord, folder: Path, name: str, view: View, read: Read) -
     memory = recorded.of_run(RunFolder(folder, saved))
     traced = None
     if trace is not None:
-        at_clock = replace(view, mhz=clock_mhz(saved, *plains))
+        at_clock = msgspec.structs.replace(view, mhz=clock_mhz(saved, *plains))
         traced = of_trace(read(trace), str(trace), at_clock, saved, memory)
     made = (run_report.report(saved), *more, *(traced.reports if traced else ()))
 

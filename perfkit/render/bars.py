@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TypeVar
 
+import msgspec
 from rich.cells import cell_len
 
 from perfkit.render.layout import Layout
@@ -28,7 +28,7 @@ def with_bars(shown: Layout, width: int, *, unicode: bool = True) -> Layout:
         return shown
     at = shown.share + 1
     bars = [bar(share, min(room, _LONGEST), unicode=unicode) for share in shown.shares]
-    return replace(
+    return msgspec.structs.replace(
         shown,
         headings=_inserted(shown.headings, at, ""),
         is_text=_inserted(shown.is_text, at, True),

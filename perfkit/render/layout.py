@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import msgspec
 import pandas as pd
 
 from perfkit.render.cells import add, cells, floats
@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from perfkit.schema.table import Table
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(msgspec.Struct, frozen=True):
     """Formatted text by row. `rest` and `total` hold the sums of the summed columns and blanks elsewhere."""
 
     headings: list[str]
@@ -34,11 +33,11 @@ class Layout:
     """What all rows add up to; None where no column is summed, or one row says it already."""
     label: int
     """The column in which `rest` and `total` say what they are."""
-    names: list[str] = field(default_factory=list)
+    names: list[str] = msgspec.field(default_factory=list)
     """Of the columns, as the data has them."""
     share: int | None = None
     """The first column whose rows are shares of a whole."""
-    shares: list[float] = field(default_factory=list)
+    shares: list[float] = msgspec.field(default_factory=list)
     """Of the rows, in that column."""
 
     @property

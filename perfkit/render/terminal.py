@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
+import msgspec
 from rich.box import Box
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -237,7 +238,7 @@ def _encodable_layout(shown: Layout, unicode: bool) -> Layout:
     def line(texts: list[str]) -> list[str]:
         return [_encodable(text, unicode) for text in texts]
 
-    return replace(
+    return msgspec.structs.replace(
         shown,
         headings=line(shown.headings),
         rows=[line(row) for row in shown.rows],

@@ -10,8 +10,6 @@ relative to the compiled module (the empty path), so that one graph can serve se
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import msgspec
 
 KEY = "provenance"
@@ -34,11 +32,10 @@ class CompiledGraph(msgspec.Struct, frozen=True):
     calls: tuple[KernelCall, ...]
 
 
-@dataclass(slots=True)
-class Provenance:
+class Provenance(msgspec.Struct):
     """All graphs of a run."""
 
-    graphs: dict[str, CompiledGraph] = field(default_factory=dict)
+    graphs: dict[str, CompiledGraph] = msgspec.field(default_factory=dict)
     problem: str = ""
     """Why some graphs, or all, are missing; empty where none is."""
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from perfkit.regex import Regex
 
-_FRAME = re.compile(r"(?P<path>[^<>;]+\.\w+)\((?P<line>\d+)\): ")
-_PACKAGES = re.compile(r".*[/\\](?:site|dist)-packages[/\\]")
-_LIBRARY = re.compile(r"(?:.*[/\\])?(?:torch|functorch)[/\\]|.*[/\\]lib(?:64)?[/\\]python3[^/\\]*[/\\]")
-_STARTING = re.compile(
-    r"(?:threading|contextlib|functools|runpy|(?:asyncio|concurrent|multiprocessing|importlib)/.*)\.py\("
-)
+_FRAME = Regex(r"(?P<path>[^<>;]+\.\w+)\((?P<line>\d+)\): ")
+_PACKAGES = Regex(r".*[/\\](?:site|dist)-packages[/\\]")
+_LIBRARY = Regex(r"(?:.*[/\\])?(?:torch|functorch)[/\\]|.*[/\\]lib(?:64)?[/\\]python3[^/\\]*[/\\]")
+_STARTING = Regex(r"(?:threading|contextlib|functools|runpy|(?:asyncio|concurrent|multiprocessing|importlib)/.*)\.py\(")
 """Python's own modules that stand between a program and its work; without a folder, one may also be a user's."""
 
 

@@ -6,9 +6,11 @@ Parts given as functions are computed once, when they are first read, however ma
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache, cached_property
 from typing import Any, TypeVar
+
+import msgspec
 
 from perfkit.schema.finding import Finding, in_reading_order
 from perfkit.schema.table import Audience, Table, Viewer
@@ -16,8 +18,7 @@ from perfkit.schema.table import Audience, Table, Viewer
 _Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, eq=False)
-class LazyTable:
+class LazyTable(msgspec.Struct, frozen=True, eq=False, dict=True):
     """A table that can be named, and left out, before it is computed."""
 
     name: str

@@ -10,10 +10,10 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import IO, TypeAlias
 
+import msgspec
 from isal import igzip_lib, isal_zlib
 
 from perfkit.errors import UsageError
@@ -59,15 +59,14 @@ def printable(text: str) -> str:
     return text[:100] if text.isprintable() else ascii(text[:100])[1:-1]
 
 
-@dataclass(slots=True)
-class StreamFacts:
+class StreamFacts(msgspec.Struct):
     """What unpacking found; it is filled in while the bytes are read."""
 
     packed: int = 0
     """Bytes read from the file."""
     unpacked: int = 0
     """Bytes yielded to the caller."""
-    repairs: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = msgspec.field(default_factory=Counter)
     """Damage found in the packing: kind -> times."""
 
 

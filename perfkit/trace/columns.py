@@ -129,8 +129,7 @@ class DeviceEvents:
         return len(self.start)
 
 
-@dataclass(frozen=True, slots=True)
-class TraceDevice:
+class TraceDevice(msgspec.Struct, frozen=True):
     """A device whose label is not its number."""
 
     number: int
@@ -158,8 +157,7 @@ class AutogradFlows:
         return len(self.flow)
 
 
-@dataclass(frozen=True, slots=True)
-class Arguments:
+class Arguments(msgspec.Struct, frozen=True):
     """What a file says of the arguments of an operator's call, as JSON texts; empty where it says nothing.
 
     Calls repeat, so there are few different ones. `trace.operands` reads the texts.
@@ -174,8 +172,7 @@ class Arguments:
     group the name and the ranks; a list."""
 
 
-@dataclass(frozen=True, slots=True)
-class Thread:
+class Thread(msgspec.Struct, frozen=True):
     """One host thread."""
 
     pid: int
@@ -183,15 +180,14 @@ class Thread:
     name: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ReadFacts:
+class ReadFacts(msgspec.Struct, frozen=True):
     """What the reader learned about the file itself; `analysis.integrity` adds what the columns show."""
 
     events: int = 0
     """Complete events in the file, of every category."""
-    ignored: dict[str, int] = field(default_factory=dict)
+    ignored: dict[str, int] = msgspec.field(default_factory=dict)
     """Events that are in no column, by category; with NO_TIME after it: events that lack a usable time."""
-    repairs: dict[str, int] = field(default_factory=dict)
+    repairs: dict[str, int] = msgspec.field(default_factory=dict)
     """Repairs that were needed to read the file: kind of repair -> times."""
     remarks: tuple[str, ...] = ()
     """Other incidents during reading: the file changed, its cache entry was damaged."""
@@ -205,7 +201,7 @@ class ReadFacts:
     """Total duration of the pauses that the profiler made and recorded."""
     base_time_ns: int | None = None
     """Unix time of the file's time zero, where given."""
-    unknown: dict[str, tuple[int, int]] = field(default_factory=dict)
+    unknown: dict[str, tuple[int, int]] = msgspec.field(default_factory=dict)
     """Events with a duration whose category does not say what they are: category -> count and ns. Those that are in no
     column are in `ignored` too; the others are kernels for want of a better word."""
 
@@ -242,7 +238,7 @@ class Trace:
     flows: AutogradFlows
     recording: Recording
     """What the file says about itself."""
-    facts: ReadFacts = ReadFacts()
+    facts: ReadFacts = field(default_factory=ReadFacts)
     origin: Origin | None = None
     """None for a file that cannot be read a second time: standard input, a pipe."""
     devices: tuple[TraceDevice, ...] = ()

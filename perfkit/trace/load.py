@@ -11,6 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+import msgspec
+
 from perfkit.errors import UsageError
 from perfkit.launch.nsys_export import REPORT_MAGIC, SQLITE_MAGIC, exported, is_fresh
 from perfkit.schema import module_tree
@@ -118,7 +120,7 @@ def _read_file(file: IO[bytes], name: str, progress: Progress | None, *, content
 
 
 def _remarked(trace: Trace, what: str) -> Trace:
-    return dataclasses.replace(trace, facts=dataclasses.replace(trace.facts, remarks=(*trace.facts.remarks, what)))
+    return dataclasses.replace(trace, facts=msgspec.structs.replace(trace.facts, remarks=(*trace.facts.remarks, what)))
 
 
 def opened(path: Path) -> IO[bytes]:

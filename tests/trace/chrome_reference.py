@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from perfkit.trace.columns import AutogradFlows, DeviceEvents, HostRanges, Trace, column_dtype
@@ -133,7 +134,7 @@ def _spelled_out(trace: Trace, columns: HostRanges | DeviceEvents | AutogradFlow
     for column in {"annotation", "frame"} & lists.keys():
         lists[column] = [trace.names[code] if code >= 0 else None for code in lists[column]]
     if "arguments" in lists:
-        told = [dataclasses.astuple(texts) for texts in trace.arguments]
+        told = [msgspec.structs.astuple(texts) for texts in trace.arguments]
         spelled = [tuple(json.loads(text) if text else None for text in texts) for texts in told]
         lists["arguments"] = [spelled[code] if code >= 0 else None for code in lists["arguments"]]
     if "thread" in lists:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -209,7 +210,7 @@ def with_column(part: str, column: str, value: Any) -> Callable[[Trace], Trace]:
 
 
 def with_facts(**facts: Any) -> Callable[[Trace], Trace]:
-    return lambda trace: dataclasses.replace(trace, facts=dataclasses.replace(trace.facts, **facts))
+    return lambda trace: dataclasses.replace(trace, facts=msgspec.structs.replace(trace.facts, **facts))
 
 
 def last_is(number: int) -> Callable[[Any], Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -33,14 +34,14 @@ def test_a_trace_comes_back_as_it_was_under_the_files_present_name():
 
 
 def test_what_was_not_known_comes_back():
-    facts = dataclasses.replace(trace().facts, ignored={"npu": 3}, unknown={"npu": (2, 700)})
+    facts = msgspec.structs.replace(trace().facts, ignored={"npu": 3}, unknown={"npu": (2, 700)})
     whole = b"".join(cache_entry.encode(NAME, dataclasses.replace(trace(), facts=facts)))
     assert cache_entry.decode(whole, NAME, "t.json").facts == facts
 
 
 @pytest.mark.parametrize("unknown", [{"npu": (-1, 7)}, {"npu": (1, 2**63)}, {"\x1b": (1, 7)}])
 def test_what_no_file_has_as_unknown_is_damage(unknown):
-    facts = dataclasses.replace(trace().facts, unknown=unknown)
+    facts = msgspec.structs.replace(trace().facts, unknown=unknown)
     with pytest.raises(cache_entry.DamagedError):
         cache_entry.decode(
             b"".join(cache_entry.encode(NAME, dataclasses.replace(trace(), facts=facts))), NAME, "t.json"
@@ -52,7 +53,7 @@ def test_labels_of_devices_come_back_and_two_alike_are_damage():
     merged = dataclasses.replace(trace(), devices=devices)
     again = cache_entry.decode(b"".join(cache_entry.encode(NAME, merged)), NAME, "t.json")
     assert again.devices == devices
-    alike = dataclasses.replace(merged, devices=(devices[0], dataclasses.replace(devices[0], number=1)))
+    alike = dataclasses.replace(merged, devices=(devices[0], msgspec.structs.replace(devices[0], number=1)))
     with pytest.raises(cache_entry.DamagedError, match="no trace can have"):
         cache_entry.decode(b"".join(cache_entry.encode(NAME, alike)), NAME, "t.json")
 

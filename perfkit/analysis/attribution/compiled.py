@@ -8,7 +8,6 @@ attributed to their common ancestor.
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from itertools import takewhile
@@ -18,11 +17,12 @@ import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
+from perfkit.regex import Regex
 from perfkit.schema.provenance import CompiledGraph, KernelCall
 from perfkit.trace.columns import HostKind, Trace
 
-_GRAPH = re.compile(r"## Call CompiledFxGraph (\S+) ##")
-_GRAPH_NUMBER = re.compile(r"graph_\d+_")
+_GRAPH = Regex(r"## Call CompiledFxGraph (\S+) ##")
+_GRAPH_NUMBER = Regex(r"graph_\d+_")
 
 
 class Compiled(msgspec.Struct, frozen=True):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.captures import Replays
 from perfkit.analysis.attribution.intervals import Bools, Ints
 from perfkit.analysis.attribution.scopes import How
+from perfkit.regex import Regex
 from perfkit.schema import range_names
 from perfkit.trace.columns import MISSING, Trace
 
-_OF_A_LAYER = re.compile(r"(\w+\.)+\d+(\.\w+)*")
+_OF_A_LAYER = Regex(r"(\w+\.)+\d+(\.\w+)*")
 """A qualified module name with a number in it, as in layers.0.attn."""
 
 

@@ -5,11 +5,12 @@ The tables are ordered: the first pattern that matches wins. A new convention is
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 from functools import cache
 
 import msgspec
+
+from perfkit.regex import Regex
 
 
 class Phase(IntEnum):
@@ -34,13 +35,13 @@ class Convention(msgspec.Struct, frozen=True):
 
     phase: Phase | None
     """None: the name is no word for a phase, whatever words are in it."""
-    regex: re.Pattern[str]
+    regex: Regex[str]
     """Searched in the whole name."""
     source: str
 
 
 def _conventions(*rows: tuple[Phase | None, str, str]) -> tuple[Convention, ...]:
-    return tuple(Convention(phase, re.compile(regex), source) for phase, source, regex in rows)
+    return tuple(Convention(phase, Regex(words), source) for phase, source, words in rows)
 
 
 _LIGHTNING = "Lightning, profilers/profiler.py and pytorch.py: [pl][profile]<action>, [pl][module]<class>: <name>"
@@ -107,21 +108,21 @@ _OPERATORS = _conventions(
 )  # fmt: skip
 """Dispatched operators, where no number or node says more."""
 
-_OPTIMIZERS_OWN = re.compile(r"Optimizer\.(step|zero_grad)")
+_OPTIMIZERS_OWN = Regex(r"Optimizer\.(step|zero_grad)")
 """What torch.optim calls its own ranges: `Optimizer.step#AdamW.step`."""
-_FSDP = re.compile(r"^(FSDP::\w+) \(.*\)$")
+_FSDP = Regex(r"^(FSDP::\w+) \(.*\)$")
 """FSDP2's ranges: what it does, and the module that it does it for, whose name says no phase
 (torch/distributed/fsdp/_fully_shard/_fsdp_param_group.py, _with_fqn)."""
-_DISPATCHED = re.compile(r"[a-z_][a-z_0-9]*::")
-_BEFORE_CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_SEPARATORS = re.compile(r"[\s_\-:.#/|()\[\]]+")
+_DISPATCHED = Regex(r"[a-z_][a-z_0-9]*::")
+_BEFORE_CAPITAL = Regex(r"(?<=[a-z])(?=[A-Z])")
+_SEPARATORS = Regex(r"[\s_\-:.#/|()\[\]]+")
 _LOOKED_AT = 512
 """Characters of a name."""
-_LAST_PART = re.compile(r"(?:\.|::)(?=[A-Za-z_]\w*\W*$)")
+_LAST_PART = Regex(r"(?:\.|::)(?=[A-Za-z_]\w*\W*$)")
 
 
-def _searches(words: tuple[tuple[Phase, str], ...]) -> tuple[tuple[Phase, re.Pattern[str]], ...]:
-    return tuple((phase, re.compile(rf"(?<![a-z])({regex})(?![a-z])")) for phase, regex in words)
+def _searches(words: tuple[tuple[Phase, str], ...]) -> tuple[tuple[Phase, Regex[str]], ...]:
+    return tuple((phase, Regex(rf"(?<![a-z])({of_phase})(?![a-z])")) for phase, of_phase in words)
 
 
 _STRONG_SEARCHES, _WEAK_SEARCHES = _searches(_WORDS), _searches(_WEAK)

@@ -18,9 +18,10 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, last_a
 from perfkit.analysis.attribution.scopes import How
 from perfkit.analysis.kernels.categories import category
 from perfkit.analysis.kernels.kinds import ATTENTION
+from perfkit.regex import Regex
 from perfkit.trace.columns import HostKind, Trace
 
-_BETWEEN = re.compile(r"attention|attn|mamba|short_conv", re.IGNORECASE)
+_BETWEEN = Regex(r"attention|attn|mamba|short_conv", re.IGNORECASE)
 """In the names of the operators that engines leave out of their graphs: attention, and what takes its place."""
 _FEWEST = 3
 """Pieces of a step; two graphs with attention between them may be anything."""

@@ -13,14 +13,13 @@ with its last ones only, where the end of the window keeps the others from it.
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints
+from perfkit.regex import Regex
 from perfkit.trace.columns import Trace
 
-NUMBER = re.compile(r"(?<![A-Za-z0-9])\d+")
+NUMBER = Regex(r"(?<![A-Za-z0-9])\d+")
 """The number of a layer in a scope: layers.3.attn, Linear_7; not that of Conv2d."""
 _FEWEST = 32
 """Names that must agree at least, those that follow the work included."""

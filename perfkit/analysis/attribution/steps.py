@@ -14,10 +14,11 @@ import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Forest, Ints, last_at_or_before, nearest, strictly_above
+from perfkit.regex import Regex
 from perfkit.schema.range_names import RangeName
 from perfkit.trace.columns import HostKind
 
-_PROFILER_STEP = re.compile(r"ProfilerStep#\d+")
+_PROFILER_STEP = Regex(r"ProfilerStep#\d+")
 
 _STEP_WORDS = frozenset(
     re.findall(r"\w+", "step steps iteration iterations iter iters batch minibatch epoch train training decode prefill")
@@ -43,16 +44,16 @@ _OTHER_WORDS = frozenset(
 _FORWARD = frozenset(("forward", "fwd"))
 _BACKWARD = frozenset(("backward", "bwd"))
 
-_NOT_USERS = re.compile(
+_NOT_USERS = Regex(
     r"nccl:|gloo:|ucc:|mpi:|xccl:|hccl:|Optimizer\.|enumerate\(DataLoader\)|DistributedDataParallel"
     r"|record_param_comms|Torch-Compiled Region|## Call CompiledFxGraph|CompiledFunction|TorchDynamo|AOTDispatcher"
     r"|Pregraph|perfkit[.:]|nn\.Module: "
 )
 """Ranges that torch opens by itself; so do C++ libraries, whose names have a namespace (`::`)."""
 
-_BRACKETED = re.compile(r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>")
-_WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
-_NUMBER = re.compile(r"\d+")
+_BRACKETED = Regex(r"\[[^\[\]]*\]|\([^()]*\)|\{[^{}]*\}|<[^<>]*>")
+_WORD = Regex(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_NUMBER = Regex(r"\d+")
 
 _NEARLY_ALL = 0.9
 """Share of what is launched from the first range to the last, which lies in ranges that serve as steps for their name

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from perfkit.regex import Regex
 
 _FROM_PROFILER = r"ProfilerStep#|Optimizer\.|perfkit[.:]"
 """Steps and optimizers (rule 10 knows them by other means), and perfkit's own ranges."""
@@ -25,10 +25,8 @@ _FROM_LIBRARIES = (
 )
 """Calls of CUDA's libraries in their own NVTX domains, where an export does not name the domains."""
 
-_NOT_OF_USERS = re.compile(
-    "|".join((_FROM_PROFILER, _FROM_COMPILER, _ROUND_COLLECTIVES, _ROUND_MODELS, _FROM_LIBRARIES))
-)
-_OF_LIBRARIES = re.compile(f"{_FROM_LIBRARIES}|{_ROUND_COLLECTIVES}")
+_NOT_OF_USERS = Regex("|".join((_FROM_PROFILER, _FROM_COMPILER, _ROUND_COLLECTIVES, _ROUND_MODELS, _FROM_LIBRARIES)))
+_OF_LIBRARIES = Regex(f"{_FROM_LIBRARIES}|{_ROUND_COLLECTIVES}")
 
 
 def is_of_library(name: str) -> bool:

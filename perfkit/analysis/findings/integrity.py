@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
@@ -21,6 +20,7 @@ from perfkit.analysis.time.cells import CELLS, Work, categories
 from perfkit.analysis.time.cost import cost as _cost
 from perfkit.analysis.time.cost import part as _part
 from perfkit.analysis.time.graphs import by_graph, cuda_graphs
+from perfkit.regex import Regex
 from perfkit.schema import units
 from perfkit.schema.finding import CLEAN, Evidence, Finding, Rule
 from perfkit.trace.columns import MISSING, HostKind, Trace
@@ -29,7 +29,7 @@ _UNKNOWN_SHOWN = 3
 _STEPS_TO_COMPARE = 3
 _WHOLE_STEP = 0.9
 """A step with fewer than this share of the median step's host ranges is incomplete."""
-_OUT_OF_RANGE = re.compile(r"Out-of-range = (\d+)")
+_OUT_OF_RANGE = Regex(r"Out-of-range = (\d+)")
 
 
 Check: TypeAlias = Callable[[Account], Finding | None]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from enum import IntEnum
 
+from perfkit.regex import Regex
+
 
 class Call(IntEnum):
     """The kinds of calls that give a device work."""
@@ -21,32 +23,32 @@ class Call(IntEnum):
 
 
 _KINDS = (
-    (Call.GRAPH, re.compile(r"GraphLaunch")),
+    (Call.GRAPH, Regex(r"GraphLaunch")),
     # Calls that build or change a graph (cudaGraphAddKernelNode, cudaGraphExecMemcpyNodeSetParams) give no work.
-    (None, re.compile(r"Graph")),
-    (Call.COPY, re.compile(r"mem(?:buffer)?cpy|memory?(?:buffer)?copy", re.IGNORECASE)),
-    (Call.MEMSET, re.compile(r"memset|memory(?:buffer)?fill|membufferfill|usmfill", re.IGNORECASE)),
+    (None, Regex(r"Graph")),
+    (Call.COPY, Regex(r"mem(?:buffer)?cpy|memory?(?:buffer)?copy", re.IGNORECASE)),
+    (Call.MEMSET, Regex(r"memset|memory(?:buffer)?fill|membufferfill|usmfill", re.IGNORECASE)),
     # CUDA since 2007: cuLaunch, cuLaunchGrid, cudaLaunch, cuLaunchKernelEx, cudaLaunchCooperativeKernelMultiDevice;
     # HIP: hipExtModuleLaunchKernel, hipLaunchByPtr; Level Zero and Unified Runtime: zeCommandListAppendLaunchKernel,
     # urEnqueueKernelLaunch; Cambricon: cnInvokeKernel; MTIA: runFunction. Not cudaLaunchHostFunc.
     (
         Call.KERNEL,
-        re.compile(r"Launch\w*Kernel|KernelLaunch|\bcu(?:da)?Launch(?:Grid(?:Async)?)?(?:_|$)|hipLaunchByPtr"
+        Regex(r"Launch\w*Kernel|KernelLaunch|\bcu(?:da)?Launch(?:Grid(?:Async)?)?(?:_|$)|hipLaunchByPtr"
                    r"|InvokeKernel|^runFunction\b"),
     ),
 )  # fmt: skip
-_BEGINS_CAPTURE, _ENDS_CAPTURE = re.compile(r"StreamBeginCapture"), re.compile(r"StreamEndCapture")
-_WAITS_FOR_ALL = re.compile(r"(?:Device|Ctx)Synchronize")
-_WAITS = re.compile(
+_BEGINS_CAPTURE, _ENDS_CAPTURE = Regex(r"StreamBeginCapture"), Regex(r"StreamEndCapture")
+_WAITS_FOR_ALL = Regex(r"(?:Device|Ctx)Synchronize")
+_WAITS = Regex(
     # cudaStreamSynchronize, hipDeviceSynchronize, zeCommandQueueSynchronize; aclrtSynchronizeStream;
     # cnrtQueueSync; urQueueFinish
     r"Synchroni[sz]e|QueueSync(?![a-z])|QueueFinish"
     # freeing device memory or page-locked memory waits for the device's work (CUDA and HIP runtime references)
     r"|^(?:cuda|hip)Free(?:Host|Array)?$|^cuMemFree(?:Host)?(?:_v\d+)?$"
 )
-_PLAIN_COPY = re.compile(r"^(?:cuda|cu|hip|aclrt)Memcpy(?!\w*(?:Async|Peer|DtoD))")
+_PLAIN_COPY = Regex(r"^(?:cuda|cu|hip|aclrt)Memcpy(?!\w*(?:Async|Peer|DtoD))")
 """Copies between devices, and asynchronous ones, return before they are done."""
-_DEVICE_WAITS = re.compile(r"Stream(?:Wait(?:Event|Value\w*)|BatchMemOp)|QueueWaitEvent|EnqueueEventsWait")
+_DEVICE_WAITS = Regex(r"Stream(?:Wait(?:Event|Value\w*)|BatchMemOp)|QueueWaitEvent|EnqueueEventsWait")
 _TRACERS = (("cu", "CUPTI"), ("hip", "roctracer"))
 
 
@@ -98,9 +100,9 @@ class Wait(IntEnum):
 
 _WAIT_KINDS = (
     # cudaFree and hipFree wait for the device before they give memory back (CUDA Runtime API, "cudaFree").
-    (Wait.DEVICE, re.compile(r"(?:Device|Ctx|Context)Synchronize|^(?:cuda|hip)Free$|^cuMemFree(?:_v2)?$")),
-    (Wait.STREAM, re.compile(r"StreamSynchronize")),
-    (Wait.EVENT, re.compile(r"EventSynchronize")),
+    (Wait.DEVICE, Regex(r"(?:Device|Ctx|Context)Synchronize|^(?:cuda|hip)Free$|^cuMemFree(?:_v2)?$")),
+    (Wait.STREAM, Regex(r"StreamSynchronize")),
+    (Wait.EVENT, Regex(r"EventSynchronize")),
 )
 
 

@@ -6,13 +6,13 @@ ends. Kineto and perfkit's reader of nsys exports write them into the name.
 
 from __future__ import annotations
 
-import re
 from functools import cache
 
 from perfkit.analysis.kernels.kinds import COPY, DEVICE_TO_DEVICE, DEVICE_TO_HOST, HOST_TO_DEVICE
+from perfkit.regex import Regex
 
-_CODE = re.compile(r"(?<![A-Za-z])([HDAP])to([HDAP])(?![A-Za-z])|(Host|Device)To(Host|Device)")
-_ENDS = re.compile(r"\(([A-Za-z ]{1,40}) -> ([A-Za-z ]{1,40})\)")
+_CODE = Regex(r"(?<![A-Za-z])([HDAP])to([HDAP])(?![A-Za-z])|(Host|Device)To(Host|Device)")
+_ENDS = Regex(r"\(([A-Za-z ]{1,40}) -> ([A-Za-z ]{1,40})\)")
 _HOST_MEMORY = ("host", "pageable", "pinned")
 _OF_ENDS = {
     (True, False): HOST_TO_DEVICE,

@@ -7,15 +7,14 @@ kernel is no matmul and no convolution unless it is a template: those in its nam
 
 from __future__ import annotations
 
-import re
-
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.patterns import first, table
+from perfkit.regex import Regex
 
-_NAME = re.compile(r"^(?:graph_\d+_)?(?:triton|cpp)_(?:(poi|red|per|tem|for|spl|unk)_)?fused_?")
-_BARE = re.compile(r"^triton_{1,3}(?:\d+_?)?(?:\d+d[\dcde]*)?$")
+_NAME = Regex(r"^(?:graph_\d+_)?(?:triton|cpp)_(?:(poi|red|per|tem|for|spl|unk)_)?fused_?")
+_BARE = Regex(r"^triton_{1,3}(?:\d+_?)?(?:\d+d[\dcde]*)?$")
 """Without descriptive names (`unique_kernel_names`, off until PyTorch 2.1): triton_, or with Triton's own signature."""
-_NUMBER = re.compile(r"(_\d+)?(_{1,3}\d+d[\dcde]*)?$")
+_NUMBER = Regex(r"(_\d+)?(_{1,3}\d+d[\dcde]*)?$")
 
 _TEMPLATES = table(
     (kinds.ATTENTION, "torch/_inductor/kernel/flex", r"attention"),
@@ -40,13 +39,13 @@ _WRITTEN_OUT = (
 )
 """What the model's code or a decomposition spells out: all of these operators in one kernel."""
 
-_LAYOUT = re.compile(
+_LAYOUT = Regex(
     r"_{0,3}(?:prims_)?(?:_to_copy|convert_element_type|slice_scatter|slice_backward|select_scatter|select_backward|as_strided"
     r"|constant_pad_nd|split_with_sizes|_unsafe_view|unsafe_view|lift_fresh|contiguous|transpose|permute|reshape|expand"
     r"|squeeze|unsqueeze|detach|select|repeat|unbind|chunk|clone|alias|stack|split|slice|copy|flip|roll|view|cat|t)(?=_|$)"
 )
-_FILL = re.compile(r"_{0,3}(?:zeros_like|ones_like|full_like|new_zeros|new_ones|new_full|zeros|ones|full|fill)(?=_|$)")
-_REDUCES = re.compile(
+_FILL = Regex(r"_{0,3}(?:zeros_like|ones_like|full_like|new_zeros|new_ones|new_full|zeros|ones|full|fill)(?=_|$)")
+_REDUCES = Regex(
     r"(?<![a-z])(sum|mean|max|min|amax|amin|prod|var|norm|cumsum|argmax|argmin|topk|sort|any|all)(?![a-z])"
 )
 

@@ -7,33 +7,34 @@ that are no attention, and most of `fbgemm_gpu` is no matmul. So namespaces are 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from itertools import islice
 
 import msgspec
 
+from perfkit.regex import Regex
+
 LOOKED_AT = 8192
 """Characters of a name; the longest in the traces at hand has 5,123."""
 
-_TOKEN = re.compile(r"\(anonymous namespace\)|<unnamed>|operator ?\(\)|::|[<>()\[\]{}]|\s+|[^\s:<>()\[\]{}]+|:")
-_BRACKET = re.compile(r"[<>()\[\]{}]")
+_TOKEN = Regex(r"\(anonymous namespace\)|<unnamed>|operator ?\(\)|::|[<>()\[\]{}]|\s+|[^\s:<>()\[\]{}]+|:")
+_BRACKET = Regex(r"[<>()\[\]{}]")
 _OPEN, _CLOSE = "<([{", ">)]}"
 _MOST_ARGUMENTS = 200
-_ENTITY = re.compile(r"\b[A-Za-z_]\w*\b(?!\s*::)")
-_NOISE = re.compile(
+_ENTITY = Regex(r"\b[A-Za-z_]\w*\b(?!\s*::)")
+_NOISE = Regex(
     r"gpu_(index_)?kernel\w*|(load|store)_with\w*|\w*offset_calculator|\w*tensor_list_metadata|tensor_iterator\w*|lambda"
     r"|operator|const|void|unsigned|bool|char|int|long|float|double|half|[a-z]?float\d*_t|enable_\w+"
 )
 """Words in template arguments that are about how a kernel runs, not what it does."""
-_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_DSL = re.compile(r"^_{0,2}kernel_cutlass_(kernel_)?")
+_WORDS = Regex(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_DSL = Regex(r"^_{0,2}kernel_cutlass_(kernel_)?")
 """CuTe's Python DSL: kernel_cutlass_<function>_<module><class>_object_at__<arguments>."""
-_DSL_ARGUMENTS = re.compile(r"_{1,2}object_at_|_{1,2}tensorptr")
+_DSL_ARGUMENTS = Regex(r"_{1,2}object_at_|_{1,2}tensorptr")
 
 # Mangled: a literal's value, a substitution, a template parameter, a type with a number in it; or a length, behind
 # which stands a name of that length.
-_MANGLED = re.compile(r"L[a-z]n?\d+E|S[\dA-Z]*_|T\d*_|D[Fv]\d+[_bx]?|A\d+_|(?<=E)\d+E|(\d+)")
+_MANGLED = Regex(r"L[a-z]n?\d+E|S[\dA-Z]*_|T\d*_|D[Fv]\d+[_bx]?|A\d+_|(?<=E)\d+E|(\d+)")
 
 
 class KernelName(msgspec.Struct, frozen=True):

@@ -11,21 +11,21 @@ type), and with them return types, casts, literals' suffixes, const and blanks.
 
 from __future__ import annotations
 
-import re
+from perfkit.regex import Regex
 
 _ALIKE = (
-    (re.compile(r"<unnamed>|\(anonymous namespace\)"), "{anonymous}"),
-    (re.compile(r"\[lambda(\((?:[^()]|\([^()]*\))*\)) \(instance (\d+)\)\]"), r"{lambda\1#\2}"),
-    (re.compile(r"operator ?\(\)"), "operator{}"),
-    (re.compile(r"\(bool\)0\b"), "false"),
-    (re.compile(r"\(bool\)1\b"), "true"),
-    (re.compile(r"(?<![\w.])(-?\d+)(?:u|l|ul|ll|ull)\b"), r"\1"),
-    (re.compile(r"\b(?:const|void)\b(?!\()"), ""),
+    (Regex(r"<unnamed>|\(anonymous namespace\)"), "{anonymous}"),
+    (Regex(r"\[lambda(\((?:[^()]|\([^()]*\))*\)) \(instance (\d+)\)\]"), r"{lambda\1#\2}"),
+    (Regex(r"operator ?\(\)"), "operator{}"),
+    (Regex(r"\(bool\)0\b"), "false"),
+    (Regex(r"\(bool\)1\b"), "true"),
+    (Regex(r"(?<![\w.])(-?\d+)(?:u|l|ul|ll|ull)\b"), r"\1"),
+    (Regex(r"\b(?:const|void)\b(?!\()"), ""),
 )
-_BLANKS = re.compile(r"\s*(?<!\w)\s+|\s+(?!\w)\s*")
+_BLANKS = Regex(r"\s*(?<!\w)\s+|\s+(?!\w)\s*")
 """Blanks that do not part two words."""
 
-_ROUND = re.compile(r"[()]")
+_ROUND = Regex(r"[()]")
 
 
 def spelling(name: str) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -122,7 +123,9 @@ def of_phases(trace: Trace, phases: tuple[Phase | None, Phase | None], view: Vie
     """
     view = view or View()
     attribution = attribute(trace, modules=view.modules)
-    sides = _Sides(*(account_for(trace, attribution, replace(view.selection, phase=phase)) for phase in phases))
+    sides = _Sides(
+        *(account_for(trace, attribution, msgspec.structs.replace(view.selection, phase=phase)) for phase in phases)
+    )
     names = tuple("the whole step" if phase is None else phase.label for phase in phases)
     steps = max(len(sides.a.steps), 1)
     times = [int(side.partial.of(CELLS)["total_ns"].sum()) / steps for side in (sides.a, sides.b)]

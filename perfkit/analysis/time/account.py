@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import COMMUNICATION, UNATTRIBUTED, Attribution, Phase, steps_at
@@ -32,8 +33,7 @@ StepChoice = Literal["auto", "all"] | int
 """auto: the measured steps of a trace that perfkit recorded, everything of any other; or one step, counted from 0."""
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Which part of a trace to account for."""
 
     phase: Phase | None = None

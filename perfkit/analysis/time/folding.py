@@ -11,13 +11,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from perfkit.regex import Regex
+
 _COUNTING = (
     "layer", "layers", "block", "blocks", "step", "iter", "iteration", "epoch", "batch", "stage", "expert", "rank",
     "worker", "request", "req", "token", "chunk",
 )  # fmt: skip
 """Words that end in a number which counts instances."""
 
-_NUMBER = re.compile(
+_NUMBER = Regex(
     r"(?:(?<![^\W_])|" + "|".join(rf"(?<={word})" for word in _COUNTING) + r")(\d+)(?![^\W_])", re.IGNORECASE
 )
 """A number by itself; `_` is no letter."""

@@ -5,7 +5,6 @@ Identical layers fold into one line (`layers.*  x24`). However rows are grouped,
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -35,6 +34,7 @@ from perfkit.analysis.time.folding import folded, folded_paths, layer_of
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.step_share import over_the_steps
 from perfkit.analysis.time.trace_table import By, TraceTable
+from perfkit.regex import Regex
 from perfkit.schema.table import Column, Table
 
 _FOLDED = ("layer", "component")
@@ -53,7 +53,7 @@ _SIDE_PHASES = (Phase.RECOMPUTE, Phase.OPTIMIZER, Phase.OTHER)
 MOST_PARTS = 256
 """Components of a path that are told apart: models' have tens, a hostile file's 10,000 in each of 600 names."""
 
-_COUNTED_NAME = re.compile(r"(.+)_\d+")
+_COUNTED_NAME = Regex(r"(.+)_\d+")
 """A module in a profile with Python stacks: its class and a counter."""
 
 
@@ -296,7 +296,7 @@ def _without_counters(tail: str, spelled: Names) -> str:
     """Below a folded layer a counter is a different one in each layer: Linear_7 and Linear_13 become Linear_*."""
     if not spelled.numbered:
         return tail
-    return spelled.separator.join(re.sub(_COUNTED_NAME, r"\1_*", part) for part in spelled.parts(tail))
+    return spelled.separator.join(_COUNTED_NAME.sub(r"\1_*", part) for part in spelled.parts(tail))
 
 
 def _layer_prefixes(paths: list[str], spelled: Names) -> dict[str, str]:

@@ -10,7 +10,6 @@ does not add up, such as a median or the order of events on a stream, is not a f
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -37,8 +36,7 @@ _MOST_KEYS = 1 << 62
 """Numbers for combinations of keys stay below it."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fold:
+class Fold(msgspec.Struct, frozen=True, eq=False):
     """Rows of an account that add up."""
 
     name: str
@@ -49,7 +47,7 @@ class Fold:
     measures: Mapping[str, Literal["sum", "min", "max"]]
     """How a measure of two rows is combined. A fact of the whole file, whatever part of it is accounted for, has the
     key `source` and is combined by max, so that the parts of one file count it once."""
-    texts: Mapping[str, Literal["names", "paths", "device_labels"]] = field(default_factory=dict)
+    texts: Mapping[str, Literal["names", "paths", "device_labels"]] = msgspec.field(default_factory=dict)
     """Keys that number the texts of a field of `Facts`; NONE for none."""
     is_counted: bool = False
     """Whether the rows are those of the account: host times, which are not counted where there is device work."""
@@ -145,8 +143,7 @@ class Facts(msgspec.Struct, frozen=True):
         return not (self.on_device or self.has_operators)
 
 
-@dataclass(frozen=True, eq=False)
-class Partial:
+class Partial(msgspec.Struct, frozen=True, eq=False):
     """The sums of one account, or of several."""
 
     facts: Facts

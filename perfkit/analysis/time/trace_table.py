@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
+import msgspec
 import pandas as pd
 
 from perfkit.analysis.attribution.captures import Captures
@@ -23,11 +24,10 @@ _LITTLE = 0.01
 By = Literal["layer", "module", "class", "component", "phase", "op", "kernel"]
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """How to look at a trace."""
 
-    selection: Selection = Selection()  # noqa: RUF009 - frozen
+    selection: Selection = Selection()
     by: By = "component"
     depth: int | None = None
     fold: bool = True
@@ -46,8 +46,7 @@ def everyone(_: Facts) -> Audience:
     return "everyone"
 
 
-@dataclass(frozen=True, slots=True)
-class TraceTable:
+class TraceTable(msgspec.Struct, frozen=True):
     """A table of a trace."""
 
     name: str

@@ -11,17 +11,18 @@ from pathlib import Path
 import msgspec
 
 from perfkit.commands.inputs.paths import Input, TraceFile
+from perfkit.regex import Regex
 from perfkit.trace import load as loader
 
 _HEAD_BYTES = 2**18
 """Kineto writes what it knows of the process before the events."""
 _GZIP = b"\x1f\x8b"
-_RANK = re.compile(r"(?:^|[^A-Za-z])(?:rank|tp)[-_. ]?(\d+)(?!\d)", re.IGNORECASE)
-_CYCLE = re.compile(r"(?:iter(?:ation)?|step|cycle|epoch)s?[-_. ]?\d+", re.IGNORECASE)
-_WORKER = re.compile(r"(.+)\.\d{10,}\.pt\.trace\.json(?:\.gz)?")
+_RANK = Regex(r"(?:^|[^A-Za-z])(?:rank|tp)[-_. ]?(\d+)(?!\d)", re.IGNORECASE)
+_CYCLE = Regex(r"(?:iter(?:ation)?|step|cycle|epoch)s?[-_. ]?\d+", re.IGNORECASE)
+_WORKER = Regex(r"(.+)\.\d{10,}\.pt\.trace\.json(?:\.gz)?")
 """As torch.profiler.tensorboard_trace_handler names files: a worker and a time."""
-_DISTRIBUTED = re.compile(rb'"distributedInfo"\s*:\s*\{')
-_MEMBERS = {name: re.compile(rb'"%s"\s*:\s*(\d{1,9})\b' % name.encode()) for name in ("rank", "world_size")}
+_DISTRIBUTED = Regex(rb'"distributedInfo"\s*:\s*\{')
+_MEMBERS = {name: Regex(rb'"%s"\s*:\s*(\d{1,9})\b' % name.encode()) for name in ("rank", "world_size")}
 
 
 class RecordingFile(msgspec.Struct, frozen=True):

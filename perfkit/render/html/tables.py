@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from perfkit.render.html.text import clean, escaped
 from perfkit.render.layout import Layout, layout
 from perfkit.render.shorten import shorten
@@ -83,7 +85,7 @@ def body_of(of: Table, most: int) -> tuple[Layout, list[Row]]:
     shown, names = _shown(of, most if len(of) > most else None)
     rows = _rows(shown, names)
     if not shown.headings[0] and shown.total is None and shown.rest is None:
-        shown = replace(shown, headings=shown.headings[1:], is_text=shown.is_text[1:])
+        shown = msgspec.structs.replace(shown, headings=shown.headings[1:], is_text=shown.is_text[1:])
         rows = [replace(row, texts=row.texts[1:]) for row in rows]
     return shown, rows
 

@@ -6,9 +6,10 @@ The names stand here, away from what draws them, so that a flag can offer them w
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
 
 if TYPE_CHECKING:
     from perfkit.schema.chart import Chart
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 Drawn: TypeAlias = "Chart | Bars | HeatMap | Tree"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(msgspec.Struct, frozen=True):
     """What `render.charts` draws."""
 
     figure: Drawn

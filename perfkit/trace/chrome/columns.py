@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import compress, pairwise
 
 import msgspec
@@ -43,8 +42,7 @@ from perfkit.trace.columns import (
 from perfkit.trace.plausible import are_usable
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
+class _Rows(msgspec.Struct, frozen=True):
     """The events of one chunk that go to the same columns."""
 
     events: list[Event]

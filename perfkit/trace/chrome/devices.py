@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from perfkit.trace.columns import MISSING, TraceDevice
 
@@ -19,8 +20,7 @@ _MOST = 1 << 31
 """Device numbers lie below it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(msgspec.Struct, frozen=True):
     """The device of some events, as the file states it."""
 
     index: int
@@ -29,8 +29,7 @@ class Lane:
     """As an integer: `events.thread_number`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identified:
+class Identified(msgspec.Struct, frozen=True):
     """Which device each lane is."""
 
     numbers: tuple[int, ...]

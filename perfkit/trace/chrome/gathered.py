@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, replace
 from itertools import chain, islice
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -53,8 +54,7 @@ class _ArgumentTexts(Dictionary):
         return super().__missing__(text) if kept == text else self[kept]
 
 
-@dataclass(frozen=True, slots=True)
-class Delta:
+class Delta(msgspec.Struct, frozen=True):
     """What a process gathered since it was asked last."""
 
     keys: dict[_Key, list[Any]]

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TypeVar
 
+from perfkit.regex import Regex
 from perfkit.trace.chrome.events import DECODE_ERRORS
 
 T = TypeVar("T")
@@ -17,26 +18,26 @@ _UNICODE_ESCAPE = (
 )
 _ESCAPE = rb'\\(?:["\\/bfnrt]|' + _UNICODE_ESCAPE + rb")"
 _NUMBER = rb"-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?"
-_SOUND = re.compile(
+_SOUND = Regex(
     rb'(?:"(?:[^"\\\x00-\x1f]++|' + _ESCAPE + rb')*+"'
     rb"|[\s{}\[\]]++"
     rb"|[,:](?!\s*+[,}\]])"
     rb"|(?:true|false|null|" + _NUMBER + rb")(?=[\s,:}\]]|\Z))*+"
 )
 """The longest text that consists of valid tokens."""
-_STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
-_WORD = re.compile(rb'[^\s,:{}\[\]"\x00-\x1f]+')
-_STRING_FLAW = re.compile(_ESCAPE + rb"|\\u[0-9a-fA-F]{4}|\\|[\x00-\x1f]", re.DOTALL)
+_STRING = Regex(rb'"((?:[^"\\]++|\\.)*+)"', re.DOTALL)
+_WORD = Regex(rb'[^\s,:{}\[\]"\x00-\x1f]+')
+_STRING_FLAW = Regex(_ESCAPE + rb"|\\u[0-9a-fA-F]{4}|\\|[\x00-\x1f]", re.DOTALL)
 
 _MAX_SCRAPED = 64 * 1024
 """Largest event, in bytes, that is scraped (long runs of quotes would take too long)."""
 _KNOWN = rb"ph|cat|name|pid|tid|ts|dur|id|args|bp|s"
 _MEMBER_END = rb'(?=\s*+(?:,\s*+"(?:' + _KNOWN + rb')"\s*+:|\}\s*+(?:\}|,|\]|\Z)))'
-_SCRAPED_MEMBER = re.compile(
+_SCRAPED_MEMBER = Regex(
     rb'"(ph|cat|name|pid|tid|ts|dur|id)"\s*+:\s*+(?:"(.{0,4000}?)"' + _MEMBER_END + rb"|(" + _NUMBER + rb"))",
     re.DOTALL,
 )
-_SCRAPED_ARG = re.compile(
+_SCRAPED_ARG = Regex(
     rb'"(correlation|[Ee]xternal id|Sequence number|Fwd thread id|Ev Idx|device|stream|bytes|graph node id)"'
     rb"\s*+:\s*+(-?[0-9]{1,20}+)(?=\s*+[,}])"
 )

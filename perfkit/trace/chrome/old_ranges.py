@@ -7,19 +7,19 @@ had the category `Operator` (torch 1.8 to 1.10) or `cpu_op`, and a reader has to
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import numpy as np
 
+from perfkit.regex import Regex
 from perfkit.trace.columns import MISSING, HostKind, HostRanges
 
 OLD_CATEGORY = "operator"
 """The category, in lower case, of every host event of torch 1.8 to 1.10."""
 
-_TORCHS_OWN = re.compile(r"ProfilerStep#\d+$|Optimizer\.(step|zero_grad)#|enumerate\(DataLoader\)#")
+_TORCHS_OWN = Regex(r"ProfilerStep#\d+$|Optimizer\.(step|zero_grad)#|enumerate\(DataLoader\)#")
 """Names of the ranges that torch itself opens: torch/profiler/profiler.py, optim/optimizer.py, utils/data."""
 _ENGINE = "autograd::engine::evaluate_function: "
-_NODE = re.compile(r"\w+Backward\d*$")
+_NODE = Regex(r"\w+Backward\d*$")
 
 
 def with_annotations(host: HostRanges, names: tuple[str, ...], *, any_name: bool) -> HostRanges:

@@ -21,6 +21,8 @@ from multiprocessing import Pipe, current_process
 from multiprocessing.connection import Connection
 from typing import Any, TypeAlias
 
+import msgspec
+
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.events import DECODE_ERRORS, Event, decode_array
 from perfkit.trace.chrome.gathered import POSITIONS, Delta, Maps
@@ -31,8 +33,7 @@ _MOST = 6
 """Workers: unpacking and joining, one process's work, keep no more busy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(msgspec.Struct, frozen=True):
     """In bytes of text."""
 
     start: int = 48 << 20

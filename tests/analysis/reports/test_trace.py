@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typing
-from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
@@ -202,7 +202,7 @@ def counting(calls: list[str], table: TraceTable) -> TraceTable:
         calls.append(table.name)
         return table.build(partial, view)
 
-    return replace(table, build=build)
+    return msgspec.structs.replace(table, build=build)
 
 
 @pytest.mark.parametrize("form", typing.get_args(show.Format))

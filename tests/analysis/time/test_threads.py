@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import msgspec
+
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.time.account import account_for
 from perfkit.analysis.time.threads import thread_table
@@ -29,5 +31,7 @@ def test_threads_have_the_time_that_any_of_their_ranges_was_open():
 
 
 def named(trace: Trace, *names: str) -> Trace:
-    threads = tuple(replace(thread, name=name) for thread, name in zip(trace.threads, names, strict=True))
+    threads = tuple(
+        msgspec.structs.replace(thread, name=name) for thread, name in zip(trace.threads, names, strict=True)
+    )
     return replace(trace, threads=threads)

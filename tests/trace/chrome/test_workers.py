@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -97,7 +98,7 @@ def test_workers_leave_what_one_process_leaves(processes: int):
 
 def test_columns_that_do_not_fit_into_shared_memory_are_sent():
     """GIVEN less memory than the columns of any task need THEN the columns are the same"""
-    small = dataclasses.replace(SIZES, columns=500)
+    small = msgspec.structs.replace(SIZES, columns=500)
     with closing(SharedColumns(2, sizes=small)) as columns:
         shared = facts(read(text(), columns))
     assert shared == facts(read(text(), ColumnBuilder()))

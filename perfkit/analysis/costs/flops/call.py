@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from math import prod
 from typing import TypeVar
 
 import msgspec
 
+from perfkit.regex import Regex
 from perfkit.trace.detail_columns import Operand
 
 _T = TypeVar("_T")
@@ -20,12 +20,12 @@ _BYTES = {
     "c10::complex<double>": 16,
 }  # fmt: skip
 """Bytes of an element, by the C++ name of its type in lower case (caffe2::TypeMeta)."""
-_SMALL = re.compile(r"c10::(float8|float4|q?u?int8|quint4x2|quint2x4)")
+_SMALL = Regex(r"c10::(float8|float4|q?u?int8|quint4x2|quint2x4)")
 _NO_TENSORS = frozenset(
     ("", "Scalar", "ScalarList", "TensorList", "GenericList", "Int", "Double", "Bool", "String", "None", "Device")
 )
 """What the profiler writes for arguments that are no tensor; since 2021 and before."""
-_INTEGERS = re.compile(r"\[?[-\d, ]*\]?")
+_INTEGERS = Regex(r"\[?[-\d, ]*\]?")
 
 
 class NotToldError(Exception):

@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Ints
+from perfkit.regex import Regex
 from perfkit.schema.ceilings import Precision
 from perfkit.trace.columns import MISSING
 from perfkit.trace.detail_columns import Operands
@@ -22,16 +23,16 @@ _OF_TYPES: dict[str, Precision] = {
 """By the C++ name of an argument's type in lower case (caffe2::TypeMeta). Complex and wide integers have no peak."""
 _SMALL: dict[str, Precision] = {"c10::float8": "fp8", "c10::float4": "fp4", "c10::qint8": "int8"}
 
-_TF32 = re.compile(r"tf32|tensorop_s1688gemm(?!_[bf]+16)|_xf32", re.IGNORECASE)
+_TF32 = Regex(r"tf32|tensorop_s1688gemm(?!_[bf]+16)|_xf32", re.IGNORECASE)
 """Kernels that take fp32 to tensor cores: cuBLAS, CUTLASS (tensorop_s1688gemm, without another type), Tensile."""
-_BY_NAME: tuple[tuple[Precision, re.Pattern[str]], ...] = (
+_BY_NAME: tuple[tuple[Precision, Regex[str]], ...] = (
     ("tf32", _TF32),
-    ("fp8", re.compile(r"e4m3|e5m2|fp8|float8", re.IGNORECASE)),
-    ("bf16", re.compile(r"bf16|bfloat16|_BB[HS]_|nvjet_t", re.IGNORECASE)),
-    ("fp16", re.compile(r"f16|fp16|half|hgemm|[hs]884|_HH?[HS]_|nvjet_h", re.IGNORECASE)),
-    ("int8", re.compile(r"imma|_i8|int8", re.IGNORECASE)),
-    ("fp64", re.compile(r"dgemm|f64f64|[^a-z]double", re.IGNORECASE)),
-    ("fp32", re.compile(r"sgemm|scudnn|f32f32|[^a-z]float", re.IGNORECASE)),
+    ("fp8", Regex(r"e4m3|e5m2|fp8|float8", re.IGNORECASE)),
+    ("bf16", Regex(r"bf16|bfloat16|_BB[HS]_|nvjet_t", re.IGNORECASE)),
+    ("fp16", Regex(r"f16|fp16|half|hgemm|[hs]884|_HH?[HS]_|nvjet_h", re.IGNORECASE)),
+    ("int8", Regex(r"imma|_i8|int8", re.IGNORECASE)),
+    ("fp64", Regex(r"dgemm|f64f64|[^a-z]double", re.IGNORECASE)),
+    ("fp32", Regex(r"sgemm|scudnn|f32f32|[^a-z]float", re.IGNORECASE)),
 )
 """Words in kernels' names, for files that do not say types; the first that fits. f32f32 is also in names of TF32."""
 

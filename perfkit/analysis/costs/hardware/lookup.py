@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from functools import reduce
 from typing import TypeVar
@@ -12,11 +11,12 @@ from msgspec.structs import replace
 from perfkit.analysis.costs.hardware import amd, datacentre, geforce, workstation
 from perfkit.analysis.costs.hardware.model import Bandwidth, Hardware
 from perfkit.analysis.costs.hardware.part import Part
+from perfkit.regex import Regex
 from perfkit.trace.recording import Device
 
 PARTS = (*datacentre.PARTS, *workstation.PARTS, *geforce.PARTS, *amd.PARTS)
 
-_SLICE = re.compile(r"(.+?) MIG \d+c?\.?\d*g\.\d+gb(?:\+.+)?")
+_SLICE = Regex(r"(.+?) MIG \d+c?\.?\d*g\.\d+gb(?:\+.+)?")
 """The name of an instance of a GPU that is divided (NVIDIA's multi-instance GPU)."""
 _Cell = TypeVar("_Cell")
 

@@ -20,11 +20,12 @@ from perfkit.analysis.costs.roofline.tables import ALL, derived, times, with_sha
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.trace_table import TraceTable, View
+from perfkit.regex import Regex
 from perfkit.schema import units
 from perfkit.schema.table import Column, Table
 
-_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
-_SOFTMAX = re.compile(r"soft_?max[^./]*$", re.IGNORECASE)
+_ATTENTION = Regex(r"attn|attention", re.IGNORECASE)
+_SOFTMAX = Regex(r"soft_?max[^./]*$", re.IGNORECASE)
 """A scope of its own, where softmax is written out."""
 _BATCHED = ("aten::bmm", "aten::baddbmm")
 
@@ -99,7 +100,7 @@ def _parts(cells: pd.DataFrame, partial: Partial) -> Any:
     return np.select((is_softmax, is_batched, is_fused, is_matmul), choices, default=Part.REST)
 
 
-def _of_paths(partial: Partial, cells: pd.DataFrame, words: re.Pattern[str]) -> Bools:
+def _of_paths(partial: Partial, cells: pd.DataFrame, words: Regex[str]) -> Bools:
     """Rows whose scope's path has one of these words."""
     flags = np.array([words.search(path) is not None for path in partial.facts.paths] + [False], dtype=bool)
     found: Bools = flags[cells["path"].to_numpy()]

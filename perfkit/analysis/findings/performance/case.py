@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.host_view import HostView, present
@@ -54,8 +54,7 @@ CALL_NS = 5_000
 result."""
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
+class Case(msgspec.Struct, frozen=True, eq=False, dict=True):
     """The evidence. What a trace costs to look at more closely is a cached property: made when a rule asks for it.
 
     Costs are of the part of the account inside its steps, per step and per device, so that they compare with the

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from enum import IntEnum
 
 import msgspec
@@ -15,8 +14,9 @@ from perfkit.analysis.attribution.host_view import HostView, present
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, at, nearest, strictly_above
 from perfkit.analysis.kernels import kinds
 from perfkit.analysis.kernels.categories import of_kernel, of_operator
+from perfkit.regex import Regex
 
-_DISPATCHED = re.compile(r"[A-Za-z_]\w*::\w")
+_DISPATCHED = Regex(r"[A-Za-z_]\w*::\w")
 _NO_OPERATORS = ("autograd::", "torch::autograd::", "perfkit::")
 """The engine's ranges and perfkit's own, which hold operators."""
 _INNER = ("copy_", "bmm", "baddbmm")
@@ -41,7 +41,7 @@ class Kind(IntEnum):
     OTHER = 7
 
 
-_VIEWS = re.compile(
+_VIEWS = Regex(
     r"view|reshape|transpose|t|permute|expand|expand_as|unsqueeze|squeeze|select|slice|narrow|split|chunk"
     r"|unbind|split_with_sizes|detach|alias|as_strided|unflatten|flatten|movedim|swapaxes|swapdims|view_as"
     r"|_unsafe_view|diagonal|empty|empty_like|empty_strided|new_empty|new_empty_strided|resize|result_type"
@@ -51,17 +51,17 @@ _VIEWS = re.compile(
     r"|_reshape_alias|item"
 )
 """Operators that move no data, some of them only where there is no copy inside."""
-_REDUCTIONS = re.compile(r"mean|sum|var|std|var_mean|std_mean|amax|amin|norm|linalg_vector_norm|prod|logsumexp")
-_FILLS = re.compile(r"(new_)?(ones|zeros|full)|(ones|zeros|full)_like|fill|zero|arange|scalar_tensor")
+_REDUCTIONS = Regex(r"mean|sum|var|std|var_mean|std_mean|amax|amin|norm|linalg_vector_norm|prod|logsumexp")
+_FILLS = Regex(r"(new_)?(ones|zeros|full)|(ones|zeros|full)_like|fill|zero|arange|scalar_tensor")
 _OF_CATEGORY = {kinds.ELEMENTWISE: Kind.POINTWISE, kinds.CAST: Kind.COPY}
 _OF_NAME = (
     (Kind.VIEW, _VIEWS),
-    (Kind.OTHER, re.compile("einsum")),  # a batched matmul where it holds one
-    (Kind.SOFTMAX, re.compile(r"_?softmax")),
+    (Kind.OTHER, Regex("einsum")),  # a batched matmul where it holds one
+    (Kind.SOFTMAX, Regex(r"_?softmax")),
     (Kind.REDUCTION, _REDUCTIONS),
     (Kind.FILL, _FILLS),
-    (Kind.POINTWISE, re.compile(r"(native_|feature_)?dropout")),
-    (Kind.BATCHED_MATMUL, re.compile(r"bmm|baddbmm")),
+    (Kind.POINTWISE, Regex(r"(native_|feature_)?dropout")),
+    (Kind.BATCHED_MATMUL, Regex(r"bmm|baddbmm")),
 )
 
 

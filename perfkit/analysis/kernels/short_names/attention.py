@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from perfkit.analysis.kernels.short_names.forms import Form, Name, dtype, first_dtype, joined, taken_apart
+from perfkit.regex import Regex
 
 _FLAGS = {
     7: ("dropout", "causal", "local", "alibi", "even MN", "even K", "returns softmax"),
@@ -114,19 +115,19 @@ def paged(name: Name) -> Form:
 
 
 RULES = (
-    (re.compile(r"^flash_(fwd|bwd)_(?!mla)\w*kernel$|^flash_fwd_kernel"), flash),
-    (re.compile(r"^device_kernel$"), flash3),
-    (re.compile(r"^attention_kernel(_backward)?_batched(_impl)?$"), efficient_class),
-    (re.compile(r"^paged_attention_v\d(_reduce)?_kernel$"), paged),
+    (Regex(r"^flash_(fwd|bwd)_(?!mla)\w*kernel$|^flash_fwd_kernel"), flash),
+    (Regex(r"^device_kernel$"), flash3),
+    (Regex(r"^attention_kernel(_backward)?_batched(_impl)?$"), efficient_class),
+    (Regex(r"^paged_attention_v\d(_reduce)?_kernel$"), paged),
 )
 PLAIN = (
-    (re.compile(r"^fmha_cutlass([FB])_([a-z]+\d+)_(?:aligned|notaligned)_(?P<tile>\d+x\d+)(?P<rest>\w*)$"), efficient),
+    (Regex(r"^fmha_cutlass([FB])_([a-z]+\d+)_(?:aligned|notaligned)_(?P<tile>\d+x\d+)(?P<rest>\w*)$"), efficient),
     (
-        re.compile(
+        Regex(
             r"^fmha_v2_flash_attention_([a-z]+\d\w*?)_(\d+)_(\d+)_S_(?P<layout>[a-z_]*[a-z])_(?P<head>\d+)_(?P<rest>\w+)$"
         ),
         fmha_v2,
     ),
-    (re.compile(r"^fmhaSm\d+\w?Kernel_(Q\w+)$"), trtllm),
-    (re.compile(r"^cudnn_generated_\w*sdpa\w*$"), cudnn),
+    (Regex(r"^fmhaSm\d+\w?Kernel_(Q\w+)$"), trtllm),
+    (Regex(r"^cudnn_generated_\w*sdpa\w*$"), cudnn),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 import msgspec
@@ -10,6 +9,7 @@ import msgspec
 from perfkit.analysis.kernels.names import LOOKED_AT
 from perfkit.analysis.kernels.short_names.demangle import demangled
 from perfkit.analysis.kernels.spelling import spelling
+from perfkit.regex import Regex
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -41,10 +41,10 @@ class Name(msgspec.Struct, frozen=True):
         return self.arguments[place] if place < len(self.arguments) else ""
 
 
-_MARK = re.compile(r"::|[<>(){}\[\], ]")
-_FUNCTION = re.compile(r"&\((?:[\w:]+ )?([\w:]+(?:<[^()<>]*>)?)\([^()]*\)\)")
+_MARK = Regex(r"::|[<>(){}\[\], ]")
+_FUNCTION = Regex(r"&\((?:[\w:]+ )?([\w:]+(?:<[^()<>]*>)?)\([^()]*\)\)")
 """A function among the arguments, as GNU has it: &(c10::Half vllm::silu_kernel<c10::Half>(c10::Half const&))"""
-_POINTER = re.compile(r"(?:\([^()]*\(\*\)\([^()]*\)\))?\((&[\w:]+(?:<[^()<>]*>)?)\)")
+_POINTER = Regex(r"(?:\([^()]*\(\*\)\([^()]*\)\))?\((&[\w:]+(?:<[^()<>]*>)?)\)")
 """The same in brackets, or cast to a type: (c10::Half (*)(c10::Half const&))(&vllm::silu_kernel<c10::Half>)"""
 _OPEN, _CLOSE = frozenset("<([{"), frozenset(">)]}")
 
@@ -105,7 +105,7 @@ _DTYPES = {
     "complex<float>": "complex64", "complex<double>": "complex128",
 }  # fmt: skip
 """As C++ and the libraries write it -> as PyTorch's users say it. 16 bits that are typed as integers stay integers."""
-_OPAQUE = re.compile(r"^OpaqueType<(\d+)>$")
+_OPAQUE = Regex(r"^OpaqueType<(\d+)>$")
 
 
 @lru_cache(maxsize=1 << 12)
@@ -124,9 +124,9 @@ def first_dtype(texts: tuple[str, ...]) -> str:
 
 # --- words --------------------------------------------------------------------------------------------------------
 
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z][a-zA-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-_BITSANDBYTES = re.compile(r"^k(?=[A-Z][a-z])")
-_SPLIT = re.compile(r"[_\s.]+")
+_CAMEL = Regex(r"(?<=[a-z0-9])(?=[A-Z][a-zA-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_BITSANDBYTES = Regex(r"^k(?=[A-Z][a-z])")
+_SPLIT = Regex(r"[_\s.]+")
 _LEFT_OUT = frozenset({"kernel", "kernels", "cuda", "gpu", "impl", "template", "func", "void", "ker", "execute", "kd"})
 _SPOKEN = {
     "fwd": "forward", "bwd": "backward", "attn": "attention", "soft max": "softmax", "rmsnorm": "rms norm",
@@ -134,7 +134,7 @@ _SPOKEN = {
     "cudakernel": "", "element wise": "elementwise", "top k": "topk", "arg max": "argmax", "ln": "layer norm",
     "k v": "kv", "swi glu": "swiglu", "fmoe": "fused moe", "mem cpy": "memcpy", "mi open": "miopen", "kvcache": "kv cache", "qknorm": "qk norm", "codegen": "", "flash infer": "flashinfer",
 }  # fmt: skip
-_PHRASES = re.compile(r"\b(" + "|".join(sorted(_SPOKEN, key=len, reverse=True)) + r")\b")
+_PHRASES = Regex(r"\b(" + "|".join(sorted(_SPOKEN, key=len, reverse=True)) + r")\b")
 
 
 def words(identifier: str) -> str:

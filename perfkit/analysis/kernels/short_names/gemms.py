@@ -11,11 +11,12 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from perfkit.analysis.kernels.short_names.forms import Form, dtype, joined
+from perfkit.regex import Regex
 
 _Match = re.Match[str]
 
-_WORD = re.compile(r"[^_]+")
-_INSTRUCTION = re.compile(r"^([a-z]*?)(\d*x?\d*x?\d*)(gemm|dgrad|wgrad|fprop|conv)$")
+_WORD = Regex(r"[^_]+")
+_INSTRUCTION = Regex(r"^([a-z]*?)(\d*x?\d*x?\d*)(gemm|dgrad|wgrad|fprop|conv)$")
 _OF_LETTER = {
     "s": "float",
     "d": "double",
@@ -45,18 +46,18 @@ def _form(what: str, tile: str, kind: str, layout: str, vendor: str, *details: s
 _TYPE = r"(?:tf|bf|f|e\dm|s|u|i)\d+"
 _LOOKS = (
     ("instruction", _INSTRUCTION),
-    ("cudnn", re.compile(r"^[a-z0-9]+cudnn$")),
-    ("size", re.compile(r"^\d+x\d+(x\d+)?$")),
-    ("tile", re.compile(r"^tilesize(.+)$")),
-    ("layout", re.compile(r"^([tn]{2,3}|n[cd]*hwc?|nd?hwc|ncd?hw)$")),
+    ("cudnn", Regex(r"^[a-z0-9]+cudnn$")),
+    ("size", Regex(r"^\d+x\d+(x\d+)?$")),
+    ("tile", Regex(r"^tilesize(.+)$")),
+    ("layout", Regex(r"^([tn]{2,3}|n[cd]*hwc?|nd?hwc|ncd?hw)$")),
     (
         "type",
-        re.compile(rf"^(?:{'|'.join(('half', 'bf16', 'fp16', 'fp32', 'fp8', 'int8', 'tf32'))}|({_TYPE})(?:{_TYPE})*)$"),
+        Regex(rf"^(?:{'|'.join(('half', 'bf16', 'fp16', 'fp32', 'fp8', 'int8', 'tf32'))}|({_TYPE})(?:{_TYPE})*)$"),
     ),
-    ("special", re.compile(r"^(winograd|3dconv)$")),
-    ("align", re.compile(r"^align(\d+)$")),
-    ("stage", re.compile(r"^stage(\d+)$")),
-    ("plain", re.compile(rf"^({'|'.join(sorted(_PLAIN))}|(sm)?\d+)$")),
+    ("special", Regex(r"^(winograd|3dconv)$")),
+    ("align", Regex(r"^align(\d+)$")),
+    ("stage", Regex(r"^stage(\d+)$")),
+    ("plain", Regex(rf"^({'|'.join(sorted(_PLAIN))}|(sm)?\d+)$")),
 )
 """What a word is, by its looks: the first that matches; any other is a detail."""
 
@@ -82,8 +83,8 @@ def nvidia(match: _Match) -> Form:
 
 
 _VENDORS = (("cudnn", "cudnn"), ("trt", "trt"), ("cutlass", "cutlass"))
-_SPLIT = re.compile(r"split_?[kK]")
-_SPLIT_WORD = re.compile(r"^(split|k|splitk\w*)$", re.IGNORECASE)
+_SPLIT = Regex(r"split_?[kK]")
+_SPLIT_WORD = Regex(r"^(split|k|splitk\w*)$", re.IGNORECASE)
 
 
 def _what(text: str, found: dict[str, list[str]]) -> str:
@@ -170,11 +171,11 @@ def miopen(match: _Match) -> Form:
     )
 
 
-RULES: tuple[tuple[re.Pattern[str], Callable[[_Match], Form]], ...] = (
-    (re.compile(r"^nvjet_(?:sm\d+\w?_)?(?P<types>[a-z]+)_(?P<tile>\d+x\d+)_(?P<depth>\d+)x(?P<stages>\d+)_?(?P<rest>.*)$"), nvjet),
-    (re.compile(r"^(?:Custom_)?Cijk_(?P<a>A\w+?)_(?P<b>B[a-z]+)_(?P<types>[A-Z0-9]+)_(?:.*?_)?MT(?P<tile>\d+x\d+x\d+)_?(?P<rest>.*)$"), tensile),
-    (re.compile(r"^igemm_(fwd|bwd|wrw)_\w+?_(?P<layout>n[a-z]+)_(?P<kind>[a-z]+\d+)_\w*?bt(?P<tile>\d+x\d+x\d+)_?(?P<rest>.*)$"), miopen),
-    (re.compile(r"^(bmm|gemm)_(?P<c>[A-Z]\w+?)_(?P<ab>[A-Z]\w+?)_Fp32_t(?P<tile>\d+x\d+x\d+)(?:u\d+)?_?(?P<rest>.*)$"), trtllm),
-    (re.compile(r"^(?!.*pooling)(?:_5x_cudnn_|cudnn_(?:infer_|train_)?|trt_)?(?:cutlass|sm\d+_xmma|ampere|volta|turing|hopper|maxwell|pascal|kepler)"
+RULES: tuple[tuple[Regex[str], Callable[[_Match], Form]], ...] = (
+    (Regex(r"^nvjet_(?:sm\d+\w?_)?(?P<types>[a-z]+)_(?P<tile>\d+x\d+)_(?P<depth>\d+)x(?P<stages>\d+)_?(?P<rest>.*)$"), nvjet),
+    (Regex(r"^(?:Custom_)?Cijk_(?P<a>A\w+?)_(?P<b>B[a-z]+)_(?P<types>[A-Z0-9]+)_(?:.*?_)?MT(?P<tile>\d+x\d+x\d+)_?(?P<rest>.*)$"), tensile),
+    (Regex(r"^igemm_(fwd|bwd|wrw)_\w+?_(?P<layout>n[a-z]+)_(?P<kind>[a-z]+\d+)_\w*?bt(?P<tile>\d+x\d+x\d+)_?(?P<rest>.*)$"), miopen),
+    (Regex(r"^(bmm|gemm)_(?P<c>[A-Z]\w+?)_(?P<ab>[A-Z]\w+?)_Fp32_t(?P<tile>\d+x\d+x\d+)(?:u\d+)?_?(?P<rest>.*)$"), trtllm),
+    (Regex(r"^(?!.*pooling)(?:_5x_cudnn_|cudnn_(?:infer_|train_)?|trt_)?(?:cutlass|sm\d+_xmma|ampere|volta|turing|hopper|maxwell|pascal|kepler)"
                 r"\w*?(?:gemm|scudnn|cudnn|fprop|dgrad|wgrad|xmma)\w*$"), nvidia),
 )  # fmt: skip

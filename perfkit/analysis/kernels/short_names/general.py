@@ -17,10 +17,11 @@ from perfkit.analysis.kernels.short_names.forms import (
     taken_apart,
     words,
 )
+from perfkit.regex import Regex
 
-_CPP: tuple[tuple[re.Pattern[str], Callable[[Name], Form | None]], ...] = (*pytorch.RULES, *vendors.RULES)
-_HAS_CPP = re.compile(r"[<(]|::|^_Z")
-_ATTENTION = re.compile(r"^_{0,2}(fwd|bwd)_(?!.*(ep_|mla_))")
+_CPP: tuple[tuple[Regex[str], Callable[[Name], Form | None]], ...] = (*pytorch.RULES, *vendors.RULES)
+_HAS_CPP = Regex(r"[<(]|::|^_Z")
+_ATTENTION = Regex(r"^_{0,2}(fwd|bwd)_(?!.*(ep_|mla_))")
 """What kernels of Triton's tutorial and of those that grew from it are called, whose names do not say attention."""
 _LONGEST = 80
 """Characters of a short form, before what tells it from another."""

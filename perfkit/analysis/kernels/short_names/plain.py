@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from perfkit.analysis.kernels.short_names import attention, gemms
 from perfkit.analysis.kernels.short_names.forms import Form, dtype, joined, words
+from perfkit.regex import Regex
 
 _Match = re.Match[str]
 
@@ -117,18 +118,18 @@ def myelin(match: _Match) -> Form:
     return Form(f"{words(match[1]).replace(' ', ' + ')} (trt myelin)")
 
 
-RULES: tuple[tuple[re.Pattern[str], Callable[[_Match], Form | None]], ...] = (
+RULES: tuple[tuple[Regex[str], Callable[[_Match], Form | None]], ...] = (
     *gemms.RULES,
     *attention.PLAIN,
-    (re.compile(r"^(nccl|rccl|msccl)(?:Sym|Symk)?(?:Dev)?Kernel(?:Debug)?_([A-Za-z]+)((?:_\w+)?)$"), nccl),
-    (re.compile(r"^(?:Memcpy |zeCommandListAppendMemoryCopy\w*\()(?P<code>[HDPAMS](?:to|2)[HDPAMS])\b.*$"), copy),
-    (re.compile(r"^Copy(Host|Device)To(Host|Device)"), long_copy),
-    (re.compile(r"^Memset\b.*$"), memset),
-    (re.compile(r"^batched_transpose_(\d+x\d+)_(\w+)$"), miopen_transpose),
-    (re.compile(r"^transpose_(NCHW|CNHW|NHWC)2(NCHW|CNHW|NHWC)(\w*)$"), layout_change),
-    (re.compile(r"^__amd_rocclr_(\w+?)(?:\.kd)?$"), rocclr),
-    (re.compile(r"^sm\d+_xmma_pooling_(\w+)$"), pooling),
-    (re.compile(r"^_{0,2}kernel_cutlass_(?:kernel_)?(\w+?)_{1,2}object_at_(\w*)$"), cute),
-    (re.compile(r"^__myl_(\w+?)_0x\w+$"), myelin),
+    (Regex(r"^(nccl|rccl|msccl)(?:Sym|Symk)?(?:Dev)?Kernel(?:Debug)?_([A-Za-z]+)((?:_\w+)?)$"), nccl),
+    (Regex(r"^(?:Memcpy |zeCommandListAppendMemoryCopy\w*\()(?P<code>[HDPAMS](?:to|2)[HDPAMS])\b.*$"), copy),
+    (Regex(r"^Copy(Host|Device)To(Host|Device)"), long_copy),
+    (Regex(r"^Memset\b.*$"), memset),
+    (Regex(r"^batched_transpose_(\d+x\d+)_(\w+)$"), miopen_transpose),
+    (Regex(r"^transpose_(NCHW|CNHW|NHWC)2(NCHW|CNHW|NHWC)(\w*)$"), layout_change),
+    (Regex(r"^__amd_rocclr_(\w+?)(?:\.kd)?$"), rocclr),
+    (Regex(r"^sm\d+_xmma_pooling_(\w+)$"), pooling),
+    (Regex(r"^_{0,2}kernel_cutlass_(?:kernel_)?(\w+?)_{1,2}object_at_(\w*)$"), cute),
+    (Regex(r"^__myl_(\w+?)_0x\w+$"), myelin),
 )  # fmt: skip
 """Patterns of a whole name, and what makes a form of what they find."""

@@ -14,13 +14,14 @@ from perfkit.analysis.kernels.short_names.forms import (
     taken_apart,
     words,
 )  # fmt: skip
+from perfkit.regex import Regex
 
-_WRAPPER = re.compile(
+_WRAPPER = Regex(
     r"^(gpu_kernel_impl(_nocast)?|gpu_index_kernel|func_wrapper_t|.*_cuda_scatter_gather_internal_kernel)$"
 )
-_FUNCTOR = re.compile(r"(Functor|Ops|Op|Func)$")
-_LAMBDA = re.compile(r"\{lambda\(([^{}]*)\)#(\d+)\}$")
-_TAIL = re.compile(r"(_+(cuda|gpu|kernel|impl|CUDA|Kernel|Impl)(?=_|$)|(CUDA)?Kernel(Impl)?|CUDA)+")
+_FUNCTOR = Regex(r"(Functor|Ops|Op|Func)$")
+_LAMBDA = Regex(r"\{lambda\(([^{}]*)\)#(\d+)\}$")
+_TAIL = Regex(r"(_+(cuda|gpu|kernel|impl|CUDA|Kernel|Impl)(?=_|$)|(CUDA)?Kernel(Impl)?|CUDA)+")
 _CALLED = {
     "CUDAFunctor_add": "add", "CUDAFunctorOnSelf_add": "add scalar", "CUDAFunctorOnOther_add": "scalar add",
     "CompareEqFunctor": "equal", "plus": "add", "minus": "sub", "multiplies": "mul", "divides": "div",
@@ -273,20 +274,20 @@ def dropout(name: Name) -> Form:
 
 
 RULES = (
-    (re.compile(f"^({'|'.join(key for key in _HOW if not key.startswith('index'))})$"), elementwise),
-    (re.compile(r"^(index_elementwise_kernel|vectorized_index_elementwise_kernel)$"), indexing),
-    (re.compile(r"^_scatter_gather_elementwise_kernel$|^_scatter_gather_base_kernel"), scatter_gather),
-    (re.compile(r"^multi_tensor_apply_kernel$"), foreach),
-    (re.compile(r"^reduce_kernel$"), reduction),
-    (re.compile(r"^(masked_|scaled_\w*)?softmax_warp_(forward|backward)$"), warp_softmax),
-    (re.compile(r"^cunn_(Spatial)?SoftMax(Forward|Backward)\w*$"), softmax),
-    (re.compile(f"^({'|'.join(_NORMS)})$"), norm),
-    (re.compile(r"^CatArrayBatchedCopy"), cat),
-    (re.compile(r"^distribution_(elementwise|binary|nullary)"), distribution),
-    (re.compile(r"^indexSelect(Large|Small)Index$"), index_select),
-    (re.compile(r"^nll_loss(2d)?_(forward|backward)|^cunn_(Spatial)?ClassNLLCriterion"), nll),
-    (re.compile(r"^compute_cuda_kernel$"), repeat_interleave),
-    (re.compile(r"^act_and_mul_kernel"), act_and_mul),
-    (re.compile(r"^fused_dropout_kernel|^masked_scale_kernel"), dropout),
+    (Regex(f"^({'|'.join(key for key in _HOW if not key.startswith('index'))})$"), elementwise),
+    (Regex(r"^(index_elementwise_kernel|vectorized_index_elementwise_kernel)$"), indexing),
+    (Regex(r"^_scatter_gather_elementwise_kernel$|^_scatter_gather_base_kernel"), scatter_gather),
+    (Regex(r"^multi_tensor_apply_kernel$"), foreach),
+    (Regex(r"^reduce_kernel$"), reduction),
+    (Regex(r"^(masked_|scaled_\w*)?softmax_warp_(forward|backward)$"), warp_softmax),
+    (Regex(r"^cunn_(Spatial)?SoftMax(Forward|Backward)\w*$"), softmax),
+    (Regex(f"^({'|'.join(_NORMS)})$"), norm),
+    (Regex(r"^CatArrayBatchedCopy"), cat),
+    (Regex(r"^distribution_(elementwise|binary|nullary)"), distribution),
+    (Regex(r"^indexSelect(Large|Small)Index$"), index_select),
+    (Regex(r"^nll_loss(2d)?_(forward|backward)|^cunn_(Spatial)?ClassNLLCriterion"), nll),
+    (Regex(r"^compute_cuda_kernel$"), repeat_interleave),
+    (Regex(r"^act_and_mul_kernel"), act_and_mul),
+    (Regex(r"^fused_dropout_kernel|^masked_scale_kernel"), dropout),
 )
 """Patterns of a function's own name, and what makes a form of it; None is no form."""

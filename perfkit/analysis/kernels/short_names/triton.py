@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from perfkit.analysis.kernels.short_names.forms import Form
+from perfkit.regex import Regex
 
-_NAME = re.compile(
+_NAME = Regex(
     r"^(?:graph_\d+_)?(triton|cpp)_(?:(poi|red|per|tem|for|spl|unk|mm|bmm|flex_attention|flex_decoding)(?![a-z]))?_?(?:fused_?)?(.*?)(?:_(\d+))?(?:_{1,3}\d+d[\dcde]*)?$"
 )
 _KINDS = {
@@ -18,7 +17,7 @@ _KINDS = {
     "spl": "split scan",
 }
 _TEMPLATES = ("mm", "bmm", "flex_attention", "flex_decoding")
-_OPERATOR = re.compile(
+_OPERATOR = Regex(
     "|".join(
         sorted(
             (

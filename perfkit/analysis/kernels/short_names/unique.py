@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 
 from perfkit.analysis.kernels.short_names.forms import canonical, dtype, taken_apart
 from perfkit.analysis.kernels.short_names.general import form
+from perfkit.regex import Regex
 from perfkit.schema.table import Column
 
 NAMES = (Column("name", audience="scripts"), Column("short_name", title="name", short_for="name"))
@@ -27,8 +28,8 @@ _LONGEST_TEXT = 96
 """Characters of a text, before what tells it from others."""
 _LONGEST = 28
 """Characters of one thing that tells names apart."""
-_LAMBDA = re.compile(r"\{lambda\([^{}]*\)#(\d+)\}")
-_TOKEN = re.compile(r"lambda \d+|-?\w+")
+_LAMBDA = Regex(r"\{lambda\([^{}]*\)#(\d+)\}")
+_TOKEN = Regex(r"lambda \d+|-?\w+")
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:

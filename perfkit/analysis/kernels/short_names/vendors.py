@@ -15,8 +15,9 @@ from perfkit.analysis.kernels.short_names.forms import (
     taken_apart,
     words,
 )  # fmt: skip
+from perfkit.regex import Regex
 
-_LIBRARY = re.compile(r"cublas|cudnn|cask")
+_LIBRARY = Regex(r"cublas|cudnn|cask")
 
 
 # --- cuBLAS --------------------------------------------------------------------------------------------------------
@@ -185,7 +186,7 @@ _CK_WORDS = {
     "conv_forward": "conv forward", "conv_backward_data": "conv backward data", "bwd_weight": "conv backward weight", "bwd_data": "conv backward data",
     "conv_fwd": "conv forward", "moe_gemm": "moe gemm", "batched_gemm": "batched gemm", "gemm": "gemm",
 }  # fmt: skip
-_CK_TILE = re.compile(r"(?:GemmSpecialization\)?\d,|,)(?:\d,)?(?:64|128|256|512),(\d+),(\d+),(\d+),\d")
+_CK_TILE = Regex(r"(?:GemmSpecialization\)?\d,|,)(?:\d,)?(?:64|128|256|512),(\d+),(\d+),(\d+),\d")
 
 
 def ck(name: Name) -> Form | None:
@@ -229,23 +230,21 @@ def ck_tile(name: Name) -> Form | None:
 
 
 RULES = (
-    (re.compile(r"^(kernel|gemv\w*|gemvNSP_kernel|gemmk1_kernel|gemmSN_\w+|dot_kernel|reduce_1Block_kernel)$"), gemv),
-    (re.compile(r"^splitKreduce_kernel$"), split_k),
-    (re.compile(r"^globalKernel$"), epilogue),
-    (re.compile(r"^scal_kernel"), scale),
+    (Regex(r"^(kernel|gemv\w*|gemvNSP_kernel|gemmk1_kernel|gemmSN_\w+|dot_kernel|reduce_1Block_kernel)$"), gemv),
+    (Regex(r"^splitKreduce_kernel$"), split_k),
+    (Regex(r"^globalKernel$"), epilogue),
+    (Regex(r"^scal_kernel"), scale),
     *attention.RULES,
-    (re.compile(r"^(Kernel2?|device_kernel|Kernel3)$"), cutlass),
-    (re.compile(r"^bn_(fw|bw)_"), cudnn_norm),
-    (re.compile("|".join(pattern for pattern, _ in _CONV_WORDS)), cudnn),
+    (Regex(r"^(Kernel2?|device_kernel|Kernel3)$"), cutlass),
+    (Regex(r"^bn_(fw|bw)_"), cudnn_norm),
+    (Regex("|".join(pattern for pattern, _ in _CONV_WORDS)), cudnn),
     (
-        re.compile(
-            r"^Device(RadixSort|Scan|Reduce|Select|Compact|Segmented|Merge|Partition|Histogram|RunLength)\w*Kernel$"
-        ),
+        Regex(r"^Device(RadixSort|Scan|Reduce|Select|Compact|Segmented|Merge|Partition|Histogram|RunLength)\w*Kernel$"),
         cub,
     ),
-    (re.compile(r"^trampoline_kernel"), rocprim),
-    (re.compile(r"^_kernel_agent$"), thrust),
-    (re.compile(r"^kernel_\w*(gemm|conv)\w*$"), ck),
-    (re.compile(r"^kentry$"), ck_tile),
+    (Regex(r"^trampoline_kernel"), rocprim),
+    (Regex(r"^_kernel_agent$"), thrust),
+    (Regex(r"^kernel_\w*(gemm|conv)\w*$"), ck),
+    (Regex(r"^kentry$"), ck_tile),
 )
 """Patterns of a function's own name, and what makes a form of it; None is no form."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -37,7 +38,7 @@ TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
     breakdown.CATEGORIES,
     mix.MIX,
-    replace(grouping.GROUPS, build=_groups),
+    msgspec.structs.replace(grouping.GROUPS, build=_groups),
     breakdown.KERNELS,
     breakdown.LAYERS,
     breakdown.COPIES,

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
+
+from msgspec.structs import replace
 
 from perfkit.analysis.attention import chart as attention_chart
 from perfkit.analysis.attention.results import Result

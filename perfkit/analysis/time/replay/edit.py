@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, covered, nearest
@@ -11,8 +12,7 @@ from perfkit.analysis.time.replay.edges import EdgeKind, Edges
 from perfkit.analysis.time.replay.graph import Graph
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(msgspec.Struct, frozen=True):
     """What is changed in a graph: `factor` times as long, or gone where it is 0."""
 
     device: Bools | None = None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import Attribution, ProfiledStep
@@ -23,8 +23,7 @@ _ROUNDS = 100
 """So many nodes at one instant may wait for each other in a row; further edges between them are left out."""
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(msgspec.Struct, frozen=True, dict=True):
     """A trace to be replayed. Nodes 2 * span and 2 * span + 1 are a span's start and end, the next are the events'."""
 
     trace: Trace

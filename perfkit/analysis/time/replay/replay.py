@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import msgspec
 import numpy as np
 
@@ -23,8 +21,7 @@ _SHOWN = 60
 """Characters of a kernel's name in the reason."""
 
 
-@dataclass(frozen=True)
-class Replayed:
+class Replayed(msgspec.Struct, frozen=True):
     """A graph replayed as it is."""
 
     graph: Graph

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import Ints
@@ -13,8 +12,7 @@ from perfkit.analysis.time.replay.edit import Edit, edited
 from perfkit.analysis.time.replay.graph import Graph
 
 
-@dataclass(frozen=True)
-class Times:
+class Times(msgspec.Struct, frozen=True):
     """One replay."""
 
     edges: Edges

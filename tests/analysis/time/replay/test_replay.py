@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -76,8 +77,8 @@ def test_a_step_that_the_device_paces():
     """
     one = graph(device_bound())
     assert saved(one, without_kernels(one, "long")) == 49
-    assert saved(one, dataclasses.replace(without_kernels(one, "long"), factor=0.5)) == 25
-    assert saved(one, dataclasses.replace(without_kernels(one, "long"), factor=2.0)) == -50
+    assert saved(one, msgspec.structs.replace(without_kernels(one, "long"), factor=0.5)) == 25
+    assert saved(one, msgspec.structs.replace(without_kernels(one, "long"), factor=2.0)) == -50
     assert saved(one, without_ranges(one, "cudaLaunchKernel", keeps_work=True)) == 1  # all starts 1 ns earlier
 
 
@@ -157,7 +158,7 @@ def test_two_streams_and_a_wait_between_them():
     one = graph(b)
     assert saved(one, without_kernels(one, "other")) == 0
     assert saved(one, without_kernels(one, "all-reduce")) == 32
-    assert saved(one, dataclasses.replace(without_kernels(one, "all-reduce"), factor=0.5)) == 15
+    assert saved(one, msgspec.structs.replace(without_kernels(one, "all-reduce"), factor=0.5)) == 15
 
 
 def backward() -> TraceBuilder:

@@ -13,6 +13,7 @@ import pandas as pd
 from perfkit.analysis.attribution.intervals import NONE, Ints
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case
+from perfkit.regex import Regex
 from perfkit.schema import units
 from perfkit.schema.finding import Evidence, Finding, Rule, Sure
 from perfkit.trace.columns import MISSING
@@ -62,7 +63,7 @@ _DEVIATIONS = 6 * 1.4826
 """if it is also this many median deviations away: six standard deviations, where times are normal."""
 _FEW = 0.25
 """Share of the layers, up to which those far from the others are exceptions."""
-_NUMBER = re.compile(r"^(.*?)[_\[.]?(\d+)\]?$")
+_NUMBER = Regex(r"^(.*?)[_\[.]?(\d+)\]?$")
 
 
 class _Place(msgspec.Struct, frozen=True):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import Bools
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.time.account import Account
+from perfkit.regex import Regex
 from perfkit.schema.finding import Finding, Rule
 
 _KEPT = 1 / 8
@@ -17,15 +16,15 @@ _KEPT = 1 / 8
 _LEAST = 0.02
 """Share of the step at stake from which the finding is made."""
 
-_FP32 = re.compile(
+_FP32 = Regex(
     r"sgemm|simt_fprop|scudnn|xmma_\w*f32f32_f32f32_f32|(dgrad|wgrad|fprop)\w*_engine<float|Cijk_\w+_S_?B_\w*"
 )
 """Kernels that multiply in fp32 on ordinary cores: cuBLAS (sgemm, f32f32_f32f32), CUTLASS (simt_sgemm), cuDNN (scudnn,
 implicit_convolve_sgemm, dgrad_engine<float), Tensile for AMD (Cijk_..._SB_)."""
-_TENSOR_CORES = re.compile(r"tf32|tensorop|s\d{4,5}gemm|s1688|s16816|h\d{3,5}|f16|bf16|fp16|hgemm|_XF32|_HB_|_BB")
-_AMD = re.compile(r"\bAMD\b|Instinct|Radeon")
-_AMD_WITHOUT_TF32 = re.compile(r"\bMI(50|60|100|2\d\d|35\d)X?\b|Radeon")
-_WITHOUT_TENSOR_CORES = re.compile(r"\bGTX 16|\bMI(50|60)\b|Radeon VII|RX [56]\d\d\d|\bVega\b")
+_TENSOR_CORES = Regex(r"tf32|tensorop|s\d{4,5}gemm|s1688|s16816|h\d{3,5}|f16|bf16|fp16|hgemm|_XF32|_HB_|_BB")
+_AMD = Regex(r"\bAMD\b|Instinct|Radeon")
+_AMD_WITHOUT_TF32 = Regex(r"\bMI(50|60|100|2\d\d|35\d)X?\b|Radeon")
+_WITHOUT_TENSOR_CORES = Regex(r"\bGTX 16|\bMI(50|60)\b|Radeon VII|RX [56]\d\d\d|\bVega\b")
 """Devices whose number of capability does not say it: NVIDIA's TU116 and TU117, AMD before CDNA and RDNA 3."""
 
 UNUSED_TENSOR_CORES = Rule(

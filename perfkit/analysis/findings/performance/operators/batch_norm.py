@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Ints, at, nearest
@@ -11,6 +9,7 @@ from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import base
+from perfkit.regex import Regex
 from perfkit.schema.finding import Finding, Rule
 
 SYNC_BATCH_NORM = Rule(
@@ -18,7 +17,7 @@ SYNC_BATCH_NORM = Rule(
 )
 _MANY = 20
 """Synchronised norms a step, in forward (msprof's advisor)."""
-_SYNCHRONISED = re.compile(r"SyncBatchNorm|batch_norm_gather_stats|batch_norm_backward_reduce|batch_norm_stats")
+_SYNCHRONISED = Regex(r"SyncBatchNorm|batch_norm_gather_stats|batch_norm_backward_reduce|batch_norm_stats")
 
 
 def sync_batch_norm(case: Case) -> Finding | None:

@@ -11,18 +11,19 @@ from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import RECORDING_NS, Case, amount
 from perfkit.analysis.findings.performance.evidence import kernel_rows
 from perfkit.analysis.findings.performance.units import Kind, kind_of
+from perfkit.regex import Regex
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 
 _LEAST = 0.01
 """Share of the step from which the findings are made."""
-_FUSED = re.compile(r"fused_?(adam|adamw|sgd|adagrad|lamb|novograd)|FusedOptimizer|FusedAdam|distributed_fused", re.I)
-_FOREACH = re.compile(r"_foreach_|multi_tensor_apply|ForeachFunctor|TensorListMetadata")
+_FUSED = Regex(r"fused_?(adam|adamw|sgd|adagrad|lamb|novograd)|FusedOptimizer|FusedAdam|distributed_fused", re.I)
+_FOREACH = Regex(r"_foreach_|multi_tensor_apply|ForeachFunctor|TensorListMetadata")
 _HAS_FUSED = ("Adam", "AdamW", "SGD")
 """Optimizers of torch.optim that have fused=True; Adagrad has it on CPUs."""
 _HAS_FOREACH = ("Adagrad", "Adadelta", "Adafactor", "Adamax", "ASGD", "NAdam", "RAdam", "RMSprop", "Rprop")
 """Others that have foreach=True."""
-_NAMED = re.compile(r"Optimizer\.step#(\w+)\.step")
+_NAMED = Regex(r"Optimizer\.step#(\w+)\.step")
 _MANY = 8
 """Operators of an optimizer's step, below which there is nothing to fuse."""
 

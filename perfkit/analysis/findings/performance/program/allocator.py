@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.kernels.calls import Call, kind_of
+from perfkit.regex import Regex
 from perfkit.schema.finding import Finding, Rule
 
 _LEAST = 0.01
 """Share of the step from which the finding is made."""
 _FEW = 3
 """Calls, in a recording without steps, below which the program may have been starting."""
-_MAKES = re.compile(r"^(cuda|hip|cu)_?(Malloc(?!Host)|MemAlloc(?!Host)|MallocAsync|MemCreate|MemMap|MemSetAccess)")
-_MAPS = re.compile(r"^(cu|hip)_?Mem(Map|SetAccess)")
-_FREES = re.compile(r"^(cuda|hip|cu)_?(Free(?!Host)|MemFree(?!Host)|MemRelease|MemUnmap)")
-_PINS = re.compile(r"^(cuda|hip|cu)_?(HostAlloc|MallocHost|HostMalloc|HostRegister|MemHostAlloc|MemAllocHost)")
-_FROM_POOL = re.compile(r"Async")
+_MAKES = Regex(r"^(cuda|hip|cu)_?(Malloc(?!Host)|MemAlloc(?!Host)|MallocAsync|MemCreate|MemMap|MemSetAccess)")
+_MAPS = Regex(r"^(cu|hip)_?Mem(Map|SetAccess)")
+_FREES = Regex(r"^(cuda|hip|cu)_?(Free(?!Host)|MemFree(?!Host)|MemRelease|MemUnmap)")
+_PINS = Regex(r"^(cuda|hip|cu)_?(HostAlloc|MallocHost|HostMalloc|HostRegister|MemHostAlloc|MemAllocHost)")
+_FROM_POOL = Regex(r"Async")
 
 ALLOCATOR_CALLS = Rule(
     "allocator-calls",
@@ -39,7 +38,7 @@ def allocator_calls(case: Case) -> Finding | None:
     launches = np.flatnonzero(host.is_runtime & case.ranges(lambda name: kind_of(name) is Call.KERNEL))
     begin = int(host.start[launches].min()) if len(launches) else 0
 
-    def rows_of(pattern: re.Pattern[str]) -> np.ndarray:
+    def rows_of(pattern: Regex[str]) -> np.ndarray:
         flagged = host.is_runtime & case.ranges(lambda name: bool(pattern.search(name)) and not _FROM_POOL.search(name))
         rows = np.flatnonzero(flagged & (host.start >= begin))
         return rows[case.steps_at(host.start[rows]) != NONE]

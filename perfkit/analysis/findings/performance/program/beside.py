@@ -11,6 +11,7 @@ from perfkit.analysis.attribution.intervals import NONE, Bools, Ints, nearest
 from perfkit.analysis.attribution.phase_words import Phase
 from perfkit.analysis.findings.performance.case import Case, names_of
 from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.regex import Regex
 from perfkit.schema.finding import Finding, Rule
 from perfkit.trace.columns import HostKind
 
@@ -21,13 +22,11 @@ WORK_BESIDE_TRAINING = Rule(
 )
 _LEAST = 0.02
 """Share of the step at stake from which the finding is made."""
-_OF_GRADIENTS = re.compile(
-    r"(linalg_)?(vector_)?norm|_foreach_\w+|isfinite|isinf|isnan|_amp_\w+|\w*[^_]_|clamp\w*|mul|div"
-)
+_OF_GRADIENTS = Regex(r"(linalg_)?(vector_)?norm|_foreach_\w+|isfinite|isinf|isnan|_amp_\w+|\w*[^_]_|clamp\w*|mul|div")
 """What clips, scales or checks gradients, and all that writes in place: it may serve the update."""
-_OF_AVERAGES = re.compile(r"_foreach_\w+_|(lerp|mul|add|sub|addcmul|addcdiv)_")
+_OF_AVERAGES = Regex(r"_foreach_\w+_|(lerp|mul|add|sub|addcmul|addcdiv)_")
 """What keeps a moving average of the weights, behind the optimizer."""
-_LOADS = re.compile(r"DataLoader|data_?load|next_batch|get_batch|fetch", re.IGNORECASE)
+_LOADS = Regex(r"DataLoader|data_?load|next_batch|get_batch|fetch", re.IGNORECASE)
 
 
 class _Tail(msgspec.Struct, frozen=True):
@@ -116,7 +115,7 @@ def _python(case: Case, found: Bools) -> int:
     return time
 
 
-def _named(case: Case, rows: Ints, pattern: re.Pattern[str]) -> Bools:
+def _named(case: Case, rows: Ints, pattern: Regex[str]) -> Bools:
     """Units whose whole name, without namespace, is of a pattern."""
     names = case.units.names
     return np.array([pattern.fullmatch(names[name]) is not None for name in case.units.name[rows].tolist()], dtype=bool)

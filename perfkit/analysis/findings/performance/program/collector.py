@@ -10,13 +10,12 @@ import numpy as np
 from perfkit.analysis.attribution.intervals import NONE, Bools, union_length
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.time.account import is_operator
+from perfkit.regex import Regex
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 from perfkit.trace.columns import HostKind
 
-_COLLECTS = re.compile(
-    r"^Python GC|<built-in function collect>|^gc\.py\(\d+\): collect|^gc(\.collect)?$", re.IGNORECASE
-)
+_COLLECTS = Regex(r"^Python GC|<built-in function collect>|^gc\.py\(\d+\): collect|^gc(\.collect)?$", re.IGNORECASE)
 _LEAST = 0.01
 """Share of the step from which recorded collections are a finding."""
 _LEAST_SILENT = 0.02
@@ -34,7 +33,7 @@ _ALWAYS = 0.7
 """A silence at the same place in more than this share of the steps is the program's own work."""
 _LONG_ENOUGH_NS = 1_000_000
 """Besides the outermost operators, calls and library's ranges of 1 ms break a silence of ten."""
-_WAITS = re.compile(r"DataLoader|data_?load|next_batch|get_batch|Synchronize", re.IGNORECASE)
+_WAITS = Regex(r"DataLoader|data_?load|next_batch|get_batch|Synchronize", re.IGNORECASE)
 
 GARBAGE_COLLECTION = Rule(
     "garbage-collection",

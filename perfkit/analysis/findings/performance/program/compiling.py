@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools, nearest, strictly_above, union_length
 from perfkit.analysis.findings.performance.case import Case
+from perfkit.regex import Regex
 from perfkit.schema.finding import Evidence, Finding, Rule
 
-_COMPILING = re.compile(
+_COMPILING = Regex(
     r"\(dynamo_timed\)$|^(dynamo|entire_(frame|backward)_compile|compile_attempt_\d+|inductor_compile|async_compile\.wait"
     r"|backend_compile|fx_codegen_and_compile|code_gen|triton_bundle_\w+|TritonBundler\.\w+)$"
     r"|CachingAutotuner\.(benchmark|precompile|coordinate)|benchmark_all_configs|autotune_to_one_config|\bautotun(e|ing)"
@@ -22,7 +22,7 @@ _COMPILING = re.compile(
 )
 """PyTorch's own ranges (torch._dynamo.utils.dynamo_timed writes `... (dynamo_timed)` and the name of its event), frames
 of its compilers where stacks were recorded, autotuning, and calls that load or compile a module of device code."""
-_REGION = re.compile(r"Torch-Compiled Region: (\d+)/(\d+)")
+_REGION = Regex(r"Torch-Compiled Region: (\d+)/(\d+)")
 _LEAST = 0.01
 """Share of the step from which compilation is a finding."""
 

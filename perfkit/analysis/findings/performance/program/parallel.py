@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from perfkit.analysis.attribution.intervals import NONE, Bools
 from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.findings.performance.evidence import kernel_rows
+from perfkit.regex import Regex
 from perfkit.schema.finding import Finding, Rule
 
 DATA_PARALLEL = Rule(
@@ -16,10 +15,8 @@ DATA_PARALLEL = Rule(
     "performance",
     "nn.DataParallel, which copies the model to each device in every step, in one process",
 )
-_WRAPPER = re.compile(r"(?<![A-Za-z])DataParallel(\.forward|_\d+)?\b(?!ed)")
-_EXCHANGE = re.compile(
-    r"^(autograd::engine::evaluate_function: )?(Broadcast|Scatter|Gather|ReduceAddCoalesced)(Backward)?$"
-)
+_WRAPPER = Regex(r"(?<![A-Za-z])DataParallel(\.forward|_\d+)?\b(?!ed)")
+_EXCHANGE = Regex(r"^(autograd::engine::evaluate_function: )?(Broadcast|Scatter|Gather|ReduceAddCoalesced)(Backward)?$")
 
 
 def data_parallel(case: Case) -> Finding | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 
 import numpy as np
@@ -16,6 +15,7 @@ from perfkit.analysis.time.idle.doing import ancestor, frames_of, open_at
 from perfkit.analysis.time.idle.kinds import Cause
 from perfkit.analysis.time.idle.regions import Pair
 from perfkit.analysis.time.idle.waits import loading
+from perfkit.regex import Regex
 from perfkit.schema import python_frames, units
 from perfkit.schema.finding import Evidence, Finding, Rule
 from perfkit.trace.columns import HostKind
@@ -32,7 +32,7 @@ _LEAST = 0.1
 _LEAST_OF_ALL, _MANY = 0.4, 20
 """or all stretches together, without a device, if there are so many a step: then operators are too small for what it
 takes to call them."""
-_COLLECTIVE = re.compile(r"all_?reduce|all_?gather|all_?to_?all|reduce_?scatter|broadcast_|barrier|c10d::|comms")
+_COLLECTIVE = Regex(r"all_?reduce|all_?gather|all_?to_?all|reduce_?scatter|broadcast_|barrier|c10d::|comms")
 _FEW = 10
 """Operators a step, below which the recording hardly knows what the program does."""
 _OTHERS = ("autograd::engine", "torch::autograd", "Optimizer.step", "Optimizer.zero_grad")

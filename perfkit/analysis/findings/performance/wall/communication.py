@@ -16,6 +16,7 @@ from perfkit.analysis.kernels import copies, kinds
 from perfkit.analysis.kernels.copies import host_memory
 from perfkit.analysis.time.idle.kinds import Kind
 from perfkit.analysis.time.replay.edit import Edit
+from perfkit.regex import Regex
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
 
@@ -45,7 +46,7 @@ def exposed_communication(case: Case) -> Finding | None:
     return Finding(EXPOSED_COMMUNICATION, text, case.cost(exposed), kernel_rows(case, rows), advice, "measured")
 
 
-_SHORT_NUMBERS = re.compile(r"bf16|bfloat16|_half|[^b]f16|fp8|f8e")
+_SHORT_NUMBERS = Regex(r"bf16|bfloat16|_half|[^b]f16|fp8|f8e")
 """In the names of collectives that move 16 bits or fewer a number."""
 
 
@@ -89,7 +90,7 @@ _LEAST_MISSED = 0.02
 """Share of the step at stake."""
 _FEW_NUMBERS = 1024
 """Bytes of a message, below which it is no bucket of gradients."""
-_REDUCTION = re.compile(r"all_?reduce|reduce_?scatter", re.IGNORECASE)
+_REDUCTION = Regex(r"all_?reduce|reduce_?scatter", re.IGNORECASE)
 
 
 def missed_overlap(case: Case) -> Finding | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from perfkit.analysis.findings.performance.case import Case
 from perfkit.analysis.kernels import copies, kinds
 from perfkit.analysis.time.idle.doing import host_doing
 from perfkit.analysis.time.idle.kinds import Cause
+from perfkit.regex import Regex
 from perfkit.schema import python_frames, units
 from perfkit.schema.finding import Evidence
 
@@ -19,7 +19,7 @@ _WORTH_NAMING = 0.1
 """A place is named if it has a tenth of the time or more."""
 _LONGEST = 80
 """Characters of a place's name."""
-_LAYER = re.compile(r"(?<=[._])\d+(?![A-Za-z\d])")
+_LAYER = Regex(r"(?<=[._])\d+(?![A-Za-z\d])")
 
 
 def pieces_of(case: Case, cause: Cause) -> Ints:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
-
+import msgspec
 import pytest
 
 from perfkit.analysis.findings.performance.case import Case
@@ -22,7 +21,7 @@ def case(mhz: int, *, name: str = A100, count: int = 5, utilization: int | None 
     trace = TraceBuilder().step(0, 0, 1000).launched("gemm", 1, 50, 950).build()
     made = case_of(sibling(trace, devices=(Device(0, name),)))
     gpu = tuple(GpuSample(at_s=float(at), sm_mhz=mhz, utilization=utilization, reasons=reasons) for at in range(count))
-    return dataclasses.replace(made, record=saved(gpu=gpu))
+    return msgspec.structs.replace(made, record=saved(gpu=gpu))
 
 
 def test_a_clock_a_third_below_the_nominal_one():
@@ -53,6 +52,6 @@ def test_without_evidence_it_abstains(lacking):
         "device": lambda: case(900, name="a GPU"),
         "samples": lambda: case(900, count=4),
         "load": lambda: case(900, utilization=None),
-        "record": lambda: dataclasses.replace(case(900), record=None),
+        "record": lambda: msgspec.structs.replace(case(900), record=None),
     }[lacking]()
     assert lower_clocks(one) is None
