@@ -189,7 +189,6 @@ def test_a_real_allocation_failure_is_a_result(tmp_path):
 
 COMPUTES_UNTIL_SIGNALLED = """
 import sys
-import tomllib
 from perfkit import cli
 from perfkit.workload.step import TransformerWorkload
 step, begun = TransformerWorkload.step, 0
