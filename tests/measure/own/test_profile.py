@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import time
 from collections.abc import Callable
@@ -272,6 +274,24 @@ def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
     assert (tmp_path / module_tree.FILE).is_file()
     with pytest.raises(UsageError, match="cannot run under nsys: leave it out"):
         perfkit.profile(net(), tmp_path, profiler="torch")
+
+
+@pytest.mark.parametrize("profiler", ["none", "torch", "memory"])
+def test_a_model_is_copied_and_saved_inside(profiler, tmp_path):
+    """GIVEN a loop that keeps its best model and saves it whole WHEN profiled THEN both compute what the model does"""
+    model, file = net(), io.BytesIO()
+    copies = []
+
+    def keep(_: Any) -> None:
+        file.seek(0)
+        torch.save(model, file)
+        file.seek(0)
+        copies[:] = [copy.deepcopy(model), torch.load(file, weights_only=False)]
+        assert all(torch.equal(one(X), model(X)) for one in copies)
+
+    p = loop(tmp_path, steps=3, model=model, each=keep, profiler=profiler, warmup=1, active=2)
+    assert len(p.record.steps) == 2
+    assert all(one(X).shape == (2, 2) for one in copies)
 
 
 def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
