@@ -280,7 +280,7 @@ def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
 def test_a_model_is_copied_and_saved_inside(profiler, tmp_path):
     """GIVEN a loop that keeps its best model and saves it whole WHEN profiled THEN both compute what the model does"""
     model, file = net(), io.BytesIO()
-    copies = []
+    copies: list[Any] = []
 
     def keep(_: Any) -> None:
         file.seek(0)
