@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -78,6 +79,8 @@ class Profile:
         self._cycle: Cycle | None = None
         self._steps = 0
         self._entered = self._left = False
+        self._thread = 0
+        """The one that entered it: PyTorch's profiler crashes where another ends what it began."""
 
     def __enter__(self) -> Profile:
         if self._config is None:
@@ -86,7 +89,7 @@ class Profile:
             raise UsageError("a profile is entered once: call perfkit.profile again for another")
         if Profile._open is not None:
             raise UsageError(f"a profile is open already, in {Profile._open.folder}: leave it before the next")
-        self._entered = True
+        self._entered, self._thread = True, threading.get_ident()
         self.folder = _vacant(self.folder, "" if self._rank is None else f"rank_{self._rank}")
         Profile._open = self
         try:
@@ -125,6 +128,8 @@ class Profile:
             return
         if not self._entered or self._left:
             raise UsageError("p.step() belongs into the body of `with perfkit.profile(...) as p:`")
+        if threading.get_ident() != self._thread:
+            raise UsageError("p.step() is called on another thread than the `with`: open the profile where you train")
         self._steps += 1
         if self._cycle is not None and not self._cycle.step(go_on=go_on):
             self._end(None)

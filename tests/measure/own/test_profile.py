@@ -7,6 +7,8 @@ import io
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -263,6 +265,53 @@ def test_profiles_are_not_nested(tmp_path):
         inner = perfkit.profile(net(), tmp_path / "b", profiler="none")
     with pytest.raises(UsageError, match="belongs into the body"):
         inner.step()
+
+
+def test_another_threads_steps_are_refused(tmp_path):
+    """GIVEN p.step on a thread of its own WHEN profiled by torch THEN it is refused, and the `with` goes on"""
+    with ThreadPoolExecutor(1) as pool, perfkit.profile(net(), tmp_path, warmup=0, active=1) as p:
+        with pytest.raises(UsageError, match="on another thread than the `with`: open the profile where you train"):
+            pool.submit(p.step).result()
+        p.step()
+    assert len(p.record.steps) == 1
+
+
+@pytest.mark.parametrize(("at", "traced"), [(0, True), (1, True), (2, False), (3, False)])
+def test_a_profiler_of_the_loops_own(at, traced, tmp_path):
+    """GIVEN a torch.profiler in one step WHEN profiled THEN in the warm-up it does no harm, later it costs the trace"""
+    model = net()
+    theirs: list[bool] = []
+    said = nullcontext() if traced else pytest.warns(RuntimeWarning, match="there is no trace")
+
+    def records(_: Any) -> None:
+        if len(theirs) == at:
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as own:
+                model(X)
+            theirs.append(len(own.events()) > 0)
+        else:
+            theirs.append(True)
+
+    with said:
+        p = loop(tmp_path, steps=4, model=model, each=records, warmup=2, active=2)
+    assert theirs == [True] * 4
+    assert len(p.record.steps) == 2
+    assert ("trace" in p.record.artifacts) is traced
+
+
+def test_a_loop_that_ends_after_a_profiler_in_its_warm_up(tmp_path):
+    with pytest.warns(RuntimeWarning, match="no step was measured"), perfkit.profile(net(), tmp_path) as p:
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]).__enter__().__exit__(None, None, None)
+    assert not p.records
+
+
+def test_beside_a_profiler_of_the_users_it_refuses(tmp_path):
+    before = vars(torch.autograd.profiler)["_disable_profiler"]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as own:
+        with pytest.raises(UsageError, match=r"another torch.profiler records already, and PyTorch has one at a time"):
+            loop(tmp_path, steps=2)
+        loop(tmp_path / "times", steps=2, profiler="none")
+    assert len(own.events()) > 0
+    assert vars(torch.autograd.profiler)["_disable_profiler"] is before
 
 
 def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
