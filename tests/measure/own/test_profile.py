@@ -343,6 +343,14 @@ def test_a_model_is_copied_and_saved_inside(profiler, tmp_path):
     assert all(one(X).shape == (2, 2) for one in copies)
 
 
+def test_lazy_modules_get_their_shape_inside(tmp_path):
+    """GIVEN parameters without a shape WHEN profiled THEN they are known as soon as the first batch gave them one"""
+    model = nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(2))
+    p = loop(tmp_path, steps=3, model=model, warmup=1, active=2)
+    layers = p.report.table("layers").frame
+    assert {("0", "backward"), ("1", "backward"), ("1", "optimizer")} <= set(zip(layers["scope"], layers["phase"]))
+
+
 def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
     """GIVEN work in a pause, with the model WHEN profiled THEN phases, steps and counters have nothing of it"""
     model = net()
