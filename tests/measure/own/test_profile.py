@@ -348,7 +348,9 @@ def test_lazy_modules_get_their_shape_inside(tmp_path):
     model = nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(2))
     p = loop(tmp_path, steps=3, model=model, warmup=1, active=2)
     layers = p.report.table("layers").frame
-    assert {("0", "backward"), ("1", "backward"), ("1", "optimizer")} <= set(zip(layers["scope"], layers["phase"]))
+    assert {("0", "backward"), ("1", "backward"), ("1", "optimizer")} <= set(
+        zip(layers["scope"], layers["phase"], strict=True)
+    )
 
 
 def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
