@@ -353,6 +353,18 @@ def test_lazy_modules_get_their_shape_inside(tmp_path):
     )
 
 
+def test_names_may_have_any_character(tmp_path):
+    """GIVEN names that are not ASCII, or have quotes WHEN profiled THEN tables have them as they are"""
+    names = ["für", 'a"b', "x > y"]
+    model = nn.ModuleDict({name: nn.Linear(4, 4) for name in names})
+    with perfkit.profile(model, tmp_path, warmup=0, active=1) as p, p.phase("Vorwärts"):
+        for part in model.values():
+            part(X)
+        p.step()
+    assert list(p.record.steps[0].phases_s) == ["data", "Vorwärts"]
+    assert set(names) <= set(p.report.table("layers").frame["scope"])
+
+
 def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
     """GIVEN work in a pause, with the model WHEN profiled THEN phases, steps and counters have nothing of it"""
     model = net()
