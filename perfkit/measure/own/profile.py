@@ -37,6 +37,10 @@ Kind = Literal["none", "torch", "nsys", "memory"]
 ENVIRONMENT = "PERFKIT_PROFILE"
 """Variable that switches profiles off: off, 0, no or false."""
 _OFF = ("off", "0", "no", "false")
+_NEVER_CALLED = (
+    "perfkit: no measured step calls the model or a part right under it, so there is no phase forward: pass what the"
+    " loop calls, of a compiled model the wrapper and not what is in it"
+)
 
 
 class Report(Protocol):
@@ -114,6 +118,8 @@ class Profile:
             _tell(f"the profile could not be saved: {failed}")  # the loop's own error goes on
         if self.records:
             _tell(f"saved in {self.folder}")
+            if error is None and self._was_never_called():
+                warnings.warn(_NEVER_CALLED, RuntimeWarning, stacklevel=2)
             return
         _remove_empty(self.folder)
         if error is None:
@@ -187,6 +193,12 @@ class Profile:
         cycle, self._cycle = self._cycle, None
         if cycle is not None and (record := cycle.end(error)) is not None:
             self.records.append(record)
+
+    def _was_never_called(self) -> bool:
+        """Whether the loop trains something, and it is not what the profile was given."""
+        found = {name for record in self.records for sample in record.steps for name in sample.phases_s}
+        scripted = self._model is not None and scripts_in(self._model)
+        return "backward" in found and "forward" not in found and not scripted
 
     def _why_empty(self) -> str:
         steps = "1 step" if self._steps == 1 else f"{self._steps} steps"

@@ -365,6 +365,16 @@ def test_names_may_have_any_character(tmp_path):
     assert set(names) <= set(p.report.table("layers").frame["scope"])
 
 
+def test_a_model_that_is_never_called_is_told(tmp_path):
+    """GIVEN a loop that calls another than the model that was given, as a compiled wrapper is THEN a warning says so"""
+    given, called = net(), net()
+    p = perfkit.profile(given, tmp_path, profiler="none", warmup=0, active=1).__enter__()
+    called(X).sum().backward()
+    p.step()
+    with pytest.warns(RuntimeWarning, match="no measured step calls the model or a part right under it"):
+        p.__exit__(None, None, None)
+
+
 def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
     """GIVEN work in a pause, with the model WHEN profiled THEN phases, steps and counters have nothing of it"""
     model = net()
