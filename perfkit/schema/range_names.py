@@ -15,6 +15,9 @@ In a torch.profiler trace, where ranges of all origins share one name space:
     perfkit.warmup::0                warm-up step 0
     perfkit.measure::                all measured steps
 
+PyTorch writes no trace of names that are not ASCII, and with quotes one that nobody can read: there such characters,
+`\\`, `>` and `%` are written as in an address, `perfkit::experts.f%C3%BCr`.
+
 A stamp says where in a step the allocator of a GPU was (`_set_memory_metadata`, in snapshots): the step, the phase
 and the innermost range that are open on the allocating thread, as in a trace, with ` > ` between them:
 
@@ -33,6 +36,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
+from urllib.parse import quote, unquote
 
 import msgspec
 
@@ -54,6 +58,8 @@ _PREFIX: dict[Kind, str] = {
 }
 _BARE_MEASURE = "measure"
 _BETWEEN = " > "
+_PLAIN = "".join(chr(code) for code in range(0x20, 0x7F) if chr(code) not in '%"\\>')
+"""Characters that a trace has as they are."""
 _PLACE: dict[Kind, str] = {"measure": "", "step": "step", "warmup": "step", "phase": "phase"}
 """In a stamp; any other kind is a place inside a phase."""
 
@@ -67,7 +73,7 @@ class RangeName(msgspec.Struct, frozen=True):
     @property
     def trace_text(self) -> str:
         """As written to a torch.profiler trace."""
-        return _PREFIX[self.kind] + self.label
+        return _PREFIX[self.kind] + quote(self.label, safe=_PLAIN)
 
     @property
     def nvtx_text(self) -> str:
@@ -124,7 +130,7 @@ def parse_trace(text: str) -> RangeName | None:
     """Read a name from a torch.profiler trace; None where it is not one of ours."""
     for kind, prefix in _PREFIX.items():
         if text.startswith(prefix):
-            return RangeName(kind, text[len(prefix) :])
+            return RangeName(kind, unquote(text[len(prefix) :]))
     return None
 
 

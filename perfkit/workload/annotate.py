@@ -22,6 +22,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils.weak import WeakIdKeyDictionary
 
 from perfkit.schema import range_names
@@ -333,7 +334,7 @@ def _own_parameters(annotation: Annotation, module: nn.Module, ranged: _ModuleRa
             annotation._parameters[parameter] = ranged
             if ranged.nodes:
                 ranged.nodes.owners[parameter] = ranged.maker
-            if annotation._gradients and parameter.requires_grad:
+            if annotation._gradients and parameter.requires_grad and not is_lazy(parameter):
                 annotation._undo.append(_mark_gradient(parameter, ranged))
 
 

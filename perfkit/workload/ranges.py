@@ -72,7 +72,10 @@ def _close_last() -> None:
     if beside is not None:
         beside.__exit__(None, None, None)
     owner.nvtx_range.__exit__(None, None, None)
-    recorded.__exit__(None, None, None)
+    try:  # noqa: SIM105 - it is called thousands of times a step, and this costs nothing
+        recorded.__exit__(None, None, None)
+    except RuntimeError:  # a profiler began inside it, which knows nothing of it
+        pass
 
 
 class _Mirror:

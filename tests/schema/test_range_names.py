@@ -65,6 +65,15 @@ def test_a_stamp_says_step_phase_and_the_innermost_range_and_is_read_back():
     assert range_names.stamp([]) == ""
 
 
+@pytest.mark.parametrize("label", ["experts.für", 'a"b', "a\\b", "x > y", "50%25", "日本"])
+def test_a_trace_has_only_characters_that_pytorch_writes_right(label):
+    name = range_names.module(label)
+    assert set(name.trace_text).isdisjoint('"\\>')
+    assert name.trace_text.isascii()
+    assert range_names.parse_trace(name.trace_text) == name
+    assert range_names.parse_stamp(range_names.stamp([range_names.step(0).trace_text, name.trace_text]))[1] == name
+
+
 @pytest.mark.parametrize("text", ["", "mine", "perfkit.step::3 > mine", "a > b"])
 def test_what_others_stamp_is_not_ours(text):
     assert range_names.parse_stamp(text) == ()

@@ -15,7 +15,7 @@ from torch.profiler import profile
 from perfkit.schema import range_names
 from perfkit.workload.annotate import annotate, module_tree
 from perfkit.workload.model import Transformer
-from perfkit.workload.ranges import annotated
+from perfkit.workload.ranges import Range, annotated
 from tests.runs import quick
 from tests.workload.ranges import FakeNvtx, hooks, recorded_paths
 
@@ -224,6 +224,17 @@ def test_removing_closes_what_ctrl_c_left_open(nvtx):
     # THEN
     assert nvtx.open == 0
     nvtx.paths()
+
+
+def test_a_profiler_may_begin_inside_a_range():
+    """GIVEN a range that is open WHEN torch.profiler begins, and the range is closed THEN PyTorch has no objection"""
+    opened = Range(range_names.module("outer"))
+    opened.open()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as recorded:
+        opened.close()
+        with annotated(range_names.module("inner")):
+            pass
+    assert [event.name for event in recorded.events()] == ["perfkit::inner"]
 
 
 def test_phases_and_steps_are_ranges_too_and_close_when_the_body_raises(nvtx):

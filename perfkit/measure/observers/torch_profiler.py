@@ -16,12 +16,14 @@ import torch
 from torch.profiler import ProfilerAction, ProfilerActivity, profile, schedule
 
 from perfkit import signals
+from perfkit.errors import UsageError
 from perfkit.measure.loop import Observer, StepId
 from perfkit.schema.config import RunConfig
 from perfkit.schema.record import RunRecord
 
 METADATA_KEY = "perfkit"
 """Top-level key of the trace for perfkit's own data (the module tree, the configuration)."""
+_RECORDING = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
 
 
 def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]:
@@ -29,6 +31,23 @@ def _schedule(config: RunConfig, warmup: int) -> Callable[[int], ProfilerAction]
         warnings.simplefilter("ignore", UserWarning)
         steps = config.measurement
         return schedule(wait=steps.warmup_steps - warmup, warmup=warmup, active=steps.measure_steps, repeat=1)
+
+
+def _on_the_end_of_any(tell: Callable[[], None]) -> Callable[[], None]:
+    """Call `tell` when any profiler of the process ends; returns what undoes it."""
+    holder = vars(torch.autograd.profiler)
+    original = holder["_disable_profiler"]
+
+    def noticed() -> Any:
+        tell()
+        return original()
+
+    def undo() -> None:
+        if holder["_disable_profiler"] is noticed:
+            holder["_disable_profiler"] = original
+
+    holder["_disable_profiler"] = noticed
+    return undo
 
 
 class Stopping(Observer):
@@ -50,6 +69,9 @@ class TorchProfiler(Observer):
     exception ended them early. Writing takes a while, and `writing` is called before it. A second signal interrupts it,
     whether the first ended the steps or came later. `metadata` must be complete when the first measured step begins.
     With `recorded` allocations are recorded too; it is called with the profile, before `writing`.
+
+    PyTorch records for one profiler at a time, and one that ends ends all. So beside another it refuses to start
+    (UsageError); where another ran in its warm-up it warms up again, and in its measured steps, it warns: no trace.
     """
 
     def __init__(
@@ -64,6 +86,8 @@ class TorchProfiler(Observer):
         self._folder, self._metadata, self._writing = folder, metadata, writing
         self._device, self._synchronize = config.step.device, synchronize
         self._running = False
+        self._ended_by_another = False
+        self._undo: Callable[[], None] = lambda: None
         self._recorded = recorded
         self._done: Any = None
         self._profiler = make(
@@ -80,8 +104,15 @@ class TorchProfiler(Observer):
         if self._running:
             if self._device != "cpu":
                 self._synchronize(self._device)  # no earlier kernel may end inside the recorded window
+            self._warm_up_again()
             self._profiler.step()
         else:
+            if vars(torch.autograd)["_profiler_enabled"]():
+                raise UsageError(
+                    "another torch.profiler records already, and PyTorch has one at a time: leave it out, or choose"
+                    " the profiler none"
+                )
+            self._undo = _on_the_end_of_any(self._ended)
             self._profiler.__enter__()
             self._running = True
         if step == StepId("measured", 0):  # the profiler accepts metadata only while it records
@@ -97,12 +128,19 @@ class TorchProfiler(Observer):
         """Record no more: the last step's range ends here, and with it all that the trace calls its step."""
         if self._running:
             self._running = False
+            self._undo()
+            self._warm_up_again()  # one that is stopped without it takes the process with it
             self._profiler.__exit__(None, None, None)
 
     def close(self) -> None:
         """Stop the profiler, and write the trace if it contains any step."""
         self.stop()
-        if self._done is not None:
+        if self._done is not None and self._ended_by_another:
+            warnings.warn(
+                "perfkit: another torch.profiler ran in the measured steps, and its end was the end of this recording,"
+                " so there is no trace: leave it out of the loop", RuntimeWarning, stacklevel=2,
+            )  # fmt: skip
+        elif self._done is not None:
             self._write(self._done)
 
     def add_to(self, record: RunRecord) -> RunRecord:
@@ -110,6 +148,18 @@ class TorchProfiler(Observer):
         if self.trace is None:
             return record
         return dataclasses.replace(record, artifacts=record.artifacts | {"trace": self.trace.name})
+
+    def _warm_up_again(self) -> None:
+        """Repair what the end of another profiler did, as long as nothing is recorded yet."""
+        if not self._ended_by_another or self._profiler.current_action in _RECORDING:
+            return
+        self._ended_by_another = False
+        if self._profiler.current_action is ProfilerAction.WARMUP:
+            self._profiler.profiler = None
+            self._profiler.prepare_trace()
+
+    def _ended(self) -> None:
+        self._ended_by_another = True
 
     def _keep(self, done: Any) -> None:
         self._done = done

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,9 +47,35 @@ class _Open:
     by_user: bool
     shown: Range | None
     owner: object = None
-    """The module whose call it is."""
+    """The hooks of the module whose call it is, or the optimizer whose step it is."""
     depth: int = 1
     """How often that module is inside itself."""
+
+
+class _Calls:
+    """Hooks of one module, which its copies share; a pickle has hooks that do nothing.
+
+    A copy may be kept for long (the best model so far): it keeps nothing of the profile alive.
+    """
+
+    def __init__(self, phases: FoundPhases | None = None) -> None:
+        self._phases = weakref.ref(phases) if phases else lambda: None
+
+    def begin(self, *_: Any) -> None:
+        """Hook before the module's forward."""
+        if not torch.compiler.is_compiling() and (phases := self._phases()):
+            phases.enter(self)
+
+    def end(self, *_: Any) -> None:
+        """Hook after it."""
+        if not torch.compiler.is_compiling() and (phases := self._phases()):
+            phases.leave(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Calls:
+        return self
+
+    def __reduce__(self) -> tuple[type[_Calls], tuple[()]]:
+        return _Calls, ()
 
 
 class FoundPhases:
@@ -130,7 +157,8 @@ class FoundPhases:
         """Find phases from now on; returns what undoes it, to be called the last first."""
         undo: list[Callable[[], None]] = []
         for module in _outermost(model):
-            undo += enclose(module, functools.partial(self._enter, module), functools.partial(self._leave, module))
+            calls = _Calls(self)
+            undo += enclose(module, calls.begin, calls.end)
         undo += [
             register_optimizer_step_pre_hook(self._before_optimizer).remove,
             register_optimizer_step_post_hook(self._after_optimizer).remove,
@@ -172,24 +200,22 @@ class FoundPhases:
             entry.shown.close()
         return entry
 
-    def _enter(self, module: nn.Module, *_: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        if own := self._of(module):
+    def enter(self, calls: _Calls) -> None:
+        """A module, or a copy of it, is called."""
+        if own := self._of(calls):
             own.depth += 1
         elif entry := self.open("forward"):
-            entry.owner = module
+            entry.owner = calls
 
-    def _leave(self, module: nn.Module, *_: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        if own := self._of(module):
+    def leave(self, calls: _Calls) -> None:
+        """Its call is over."""
+        if own := self._of(calls):
             own.depth -= 1
             if not own.depth:
                 self.close(own)
 
-    def _of(self, module: nn.Module) -> _Open | None:
-        return next((entry for entry in self._stack if entry.owner is module), None)
+    def _of(self, calls: _Calls) -> _Open | None:
+        return next((entry for entry in self._stack if entry.owner is calls), None)
 
     def _before_optimizer(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if torch.compiler.is_compiling():

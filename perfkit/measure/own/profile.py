@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -36,6 +37,10 @@ Kind = Literal["none", "torch", "nsys", "memory"]
 ENVIRONMENT = "PERFKIT_PROFILE"
 """Variable that switches profiles off: off, 0, no or false."""
 _OFF = ("off", "0", "no", "false")
+_NEVER_CALLED = (
+    "perfkit: no measured step calls the model or a part right under it, so there is no phase forward: pass what the"
+    " loop calls, of a compiled model the wrapper and not what is in it"
+)
 
 
 class Report(Protocol):
@@ -78,6 +83,8 @@ class Profile:
         self._cycle: Cycle | None = None
         self._steps = 0
         self._entered = self._left = False
+        self._thread = 0
+        """The one that entered it: PyTorch's profiler crashes where another ends what it began."""
 
     def __enter__(self) -> Profile:
         if self._config is None:
@@ -86,7 +93,7 @@ class Profile:
             raise UsageError("a profile is entered once: call perfkit.profile again for another")
         if Profile._open is not None:
             raise UsageError(f"a profile is open already, in {Profile._open.folder}: leave it before the next")
-        self._entered = True
+        self._entered, self._thread = True, threading.get_ident()
         self.folder = _vacant(self.folder, "" if self._rank is None else f"rank_{self._rank}")
         Profile._open = self
         try:
@@ -111,6 +118,8 @@ class Profile:
             _tell(f"the profile could not be saved: {failed}")  # the loop's own error goes on
         if self.records:
             _tell(f"saved in {self.folder}")
+            if error is None and self._was_never_called():
+                warnings.warn(_NEVER_CALLED, RuntimeWarning, stacklevel=2)
             return
         _remove_empty(self.folder)
         if error is None:
@@ -125,6 +134,8 @@ class Profile:
             return
         if not self._entered or self._left:
             raise UsageError("p.step() belongs into the body of `with perfkit.profile(...) as p:`")
+        if threading.get_ident() != self._thread:
+            raise UsageError("p.step() is called on another thread than the `with`: open the profile where you train")
         self._steps += 1
         if self._cycle is not None and not self._cycle.step(go_on=go_on):
             self._end(None)
@@ -182,6 +193,12 @@ class Profile:
         cycle, self._cycle = self._cycle, None
         if cycle is not None and (record := cycle.end(error)) is not None:
             self.records.append(record)
+
+    def _was_never_called(self) -> bool:
+        """Whether the loop trains something, and it is not what the profile was given."""
+        found = {name for record in self.records for sample in record.steps for name in sample.phases_s}
+        scripted = self._model is not None and scripts_in(self._model)
+        return "backward" in found and "forward" not in found and not scripted
 
     def _why_empty(self) -> str:
         steps = "1 step" if self._steps == 1 else f"{self._steps} steps"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import gc
+import pickle
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -126,6 +130,28 @@ def test_a_module_inside_itself_ends_once() -> None:
 
     model = Recursive()
     assert phases(model, lambda: model(X)) == ["data", "forward"]
+
+
+def test_a_copy_has_phases_and_keeps_nothing_alive() -> None:
+    """GIVEN a model that is copied in a step WHEN the copy is called THEN it is forward; later it knows of nothing"""
+    model, copies = net(), []
+    with finding(model) as found:
+        copies += [copy.deepcopy(model)]
+        copies[0](X).sum().backward()
+    assert found.names == ["data", "forward", "loss", "backward", ""]
+    gone = weakref.ref(found.phases)
+    del found
+    gc.collect()
+    assert gone() is None
+    assert torch.equal(copies[0](X), model(X))
+
+
+def test_a_pickle_is_silent() -> None:
+    model = net()
+    with finding(model) as found:
+        read = pickle.loads(pickle.dumps(model))
+        read(X)
+    assert found.names == ["data"]
 
 
 def test_a_part_that_is_called_alone_is_forward_too() -> None:

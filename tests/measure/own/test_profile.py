@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -263,6 +267,53 @@ def test_profiles_are_not_nested(tmp_path):
         inner.step()
 
 
+def test_another_threads_steps_are_refused(tmp_path):
+    """GIVEN p.step on a thread of its own WHEN profiled by torch THEN it is refused, and the `with` goes on"""
+    with ThreadPoolExecutor(1) as pool, perfkit.profile(net(), tmp_path, warmup=0, active=1) as p:
+        with pytest.raises(UsageError, match="on another thread than the `with`: open the profile where you train"):
+            pool.submit(p.step).result()
+        p.step()
+    assert len(p.record.steps) == 1
+
+
+@pytest.mark.parametrize(("at", "traced"), [(0, True), (1, True), (2, False), (3, False)])
+def test_a_profiler_of_the_loops_own(at, traced, tmp_path):
+    """GIVEN a torch.profiler in one step WHEN profiled THEN in the warm-up it does no harm, later it costs the trace"""
+    model = net()
+    theirs: list[bool] = []
+    said = nullcontext() if traced else pytest.warns(RuntimeWarning, match="there is no trace")
+
+    def records(_: Any) -> None:
+        if len(theirs) == at:
+            with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as own:
+                model(X)
+            theirs.append(len(own.events()) > 0)
+        else:
+            theirs.append(True)
+
+    with said:
+        p = loop(tmp_path, steps=4, model=model, each=records, warmup=2, active=2)
+    assert theirs == [True] * 4
+    assert len(p.record.steps) == 2
+    assert ("trace" in p.record.artifacts) is traced
+
+
+def test_a_loop_that_ends_after_a_profiler_in_its_warm_up(tmp_path):
+    with pytest.warns(RuntimeWarning, match="no step was measured"), perfkit.profile(net(), tmp_path) as p:
+        torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]).__enter__().__exit__(None, None, None)
+    assert not p.records
+
+
+def test_beside_a_profiler_of_the_users_it_refuses(tmp_path):
+    before = vars(torch.autograd.profiler)["_disable_profiler"]
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as own:
+        with pytest.raises(UsageError, match=r"another torch.profiler records already, and PyTorch has one at a time"):
+            loop(tmp_path, steps=2)
+        loop(tmp_path / "times", steps=2, profiler="none")
+    assert len(own.events()) > 0
+    assert vars(torch.autograd.profiler)["_disable_profiler"] is before
+
+
 def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
     """GIVEN a process under nsys WHEN profiled THEN PyTorch's profiler stays out and modules have ranges"""
     monkeypatch.setenv("NSYS_PROFILING_SESSION_ID", "1")
@@ -272,6 +323,56 @@ def test_under_nsys_the_steps_are_marked_for_it(tmp_path, monkeypatch):
     assert (tmp_path / module_tree.FILE).is_file()
     with pytest.raises(UsageError, match="cannot run under nsys: leave it out"):
         perfkit.profile(net(), tmp_path, profiler="torch")
+
+
+@pytest.mark.parametrize("profiler", ["none", "torch", "memory"])
+def test_a_model_is_copied_and_saved_inside(profiler, tmp_path):
+    """GIVEN a loop that keeps its best model and saves it whole WHEN profiled THEN both compute what the model does"""
+    model, file = net(), io.BytesIO()
+    copies: list[Any] = []
+
+    def keep(_: Any) -> None:
+        file.seek(0)
+        torch.save(model, file)
+        file.seek(0)
+        copies[:] = [copy.deepcopy(model), torch.load(file, weights_only=False)]
+        assert all(torch.equal(one(X), model(X)) for one in copies)
+
+    p = loop(tmp_path, steps=3, model=model, each=keep, profiler=profiler, warmup=1, active=2)
+    assert len(p.record.steps) == 2
+    assert all(one(X).shape == (2, 2) for one in copies)
+
+
+def test_lazy_modules_get_their_shape_inside(tmp_path):
+    """GIVEN parameters without a shape WHEN profiled THEN they are known as soon as the first batch gave them one"""
+    model = nn.Sequential(nn.LazyLinear(4), nn.LazyLinear(2))
+    p = loop(tmp_path, steps=3, model=model, warmup=1, active=2)
+    layers = p.report.table("layers").frame
+    assert {("0", "backward"), ("1", "backward"), ("1", "optimizer")} <= set(
+        zip(layers["scope"], layers["phase"], strict=True)
+    )
+
+
+def test_names_may_have_any_character(tmp_path):
+    """GIVEN names that are not ASCII, or have quotes WHEN profiled THEN tables have them as they are"""
+    names = ["für", 'a"b', "x > y"]
+    model = nn.ModuleDict({name: nn.Linear(4, 4) for name in names})
+    with perfkit.profile(model, tmp_path, warmup=0, active=1) as p, p.phase("Vorwärts"):
+        for part in model.values():
+            part(X)
+        p.step()
+    assert list(p.record.steps[0].phases_s) == ["data", "Vorwärts"]
+    assert set(names) <= set(p.report.table("layers").frame["scope"])
+
+
+def test_a_model_that_is_never_called_is_told(tmp_path):
+    """GIVEN a loop that calls another than the model that was given, as a compiled wrapper is THEN a warning says so"""
+    given, called = net(), net()
+    p = perfkit.profile(given, tmp_path, profiler="none", warmup=0, active=1).__enter__()
+    called(X).sum().backward()
+    p.step()
+    with pytest.warns(RuntimeWarning, match="no measured step calls the model or a part right under it"):
+        p.__exit__(None, None, None)
 
 
 def test_what_is_done_in_a_pause_belongs_to_no_step(tmp_path):
