@@ -258,7 +258,7 @@ def _run_script(asked: script.Asked, config: RunConfig, options: RunOptions, doi
         sys.stdout.reconfigure(line_buffering=True)  # a pipe's lines are shown as they come
     where = Path(asked.name).stem
     folder = folders.given(options.folder) if options.folder else folders.new(options.traces_dir, where)
-    events = _events(folder, options)
+    events = _events(folder.absolute(), options)  # the script may change its working directory
     live = () if events is None else (StepEvents(events.events, _tell),)
     try:
         if program is not None:

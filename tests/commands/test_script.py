@@ -70,6 +70,36 @@ def test_its_exit_code_is_kept(ending, code, capsys):
     assert ("no data\n" in capsys.readouterr().err) == (code == 1)
 
 
+def test_it_may_change_its_working_directory(capsys):
+    Path("elsewhere").mkdir()
+    Path("my_train.py").write_text(
+        SOURCE.replace("    model =", "    import os; os.chdir('elsewhere')\n    model =", 1)
+    )
+    before = Path.cwd()
+    assert run("my_train.py") == 0
+    assert (Path.cwd(), len(record.load(Path("run")).steps)) == (before, 2)
+    assert not list(Path("elsewhere").iterdir())
+    assert "next: perfkit analyze run" in capsys.readouterr().out
+
+
+def test_what_it_forks_ends_with_its_own_code_and_leaves_no_record(capfd):
+    fork = "        if step == 3 and not os.fork():\n            print('forked', flush=True)\n            sys.exit(5)\n"
+    ending = "    print('ended', os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    Path("my_train.py").write_text(
+        "import os\n" + SOURCE.replace('    print("steps"', fork + '    print("steps"') + ending
+    )
+    assert run("my_train.py") == 0
+    captured = capfd.readouterr()
+    assert captured.out.startswith("__main__ []\nforked\nsteps 6\nended 5\n")
+    assert (captured.err + captured.out).count("saved in run") == 1
+
+
+def test_a_script_that_is_no_python_is_one_line_of_it(capsys):
+    Path("my_train.py").write_text("def broken(:\n")
+    assert run("my_train.py") == 1
+    assert capsys.readouterr().err.startswith('  File "my_train.py", line 1\n')
+
+
 def test_its_exception_is_printed_as_python_prints_it(capsys):
     assert run("my_train.py", ending="    raise KeyError('loss')") == 1
     said = capsys.readouterr().err

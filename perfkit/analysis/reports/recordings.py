@@ -9,6 +9,7 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.performance.wall.communication import of_ranks
+from perfkit.analysis.findings.reading import TRUNCATED_FILE
 from perfkit.analysis.ranks import tables as rank_tables
 from perfkit.analysis.ranks.job import STRAGGLER, judged
 from perfkit.analysis.ranks.side import Side, side_of
@@ -64,6 +65,8 @@ class Row:
     """A step, added up over devices: time in which they compute, and are not in a collective, where ranks wait."""
     exchanges: bool = False
     """Whether there are collectives."""
+    is_cut: bool = False
+    """Whether the file ends in the middle."""
 
 
 def row_of(trace: Trace, name: str, rank: int | None, view: View | None = None) -> Row:
@@ -97,6 +100,7 @@ def _row(account: Account, name: str, rank: int | None) -> Row:
         unattributed_ns=found["unattributed_ns"],
         compute_ns=_compute_ns(partial),
         exchanges=account.on_device and bool(exchange.any()),
+        is_cut=trace.facts.truncated_at is not None,
     )
 
 
@@ -144,7 +148,7 @@ def report(
     parts = [f"{ranks} ranks"] * (ranks > 1) + [f"{cycles} cycles"] * (cycles > 1)
     text = f"{len(rows)} recordings" + (f" ({', '.join(parts)})" if parts else "")
     findings = [Finding(RECORDINGS, f"{text}, a row each: name one of them, or --table, to see more")]
-    findings += _left_out(unread)
+    findings += _left_out(unread) + _cut(ordered)
     job = judged(sides)
     findings += job.findings
     unbalanced = _unbalanced(ordered)
@@ -184,7 +188,7 @@ def _listed(title: str, rows: Sequence[Row], unread: Sequence[str]) -> Report:
     frame = pd.DataFrame([asdict(row) for row in sorted(rows, key=lambda row: row.recording)])
     columns = tuple(column for column in _COLUMNS if column.name not in ("rank", "cycle"))
     text = f"{len(rows)} traces, and nothing says that they are of one job: name one of them, or --table, to see more"
-    findings = [Finding(UNRELATED_TRACES, text), *_left_out(unread)]
+    findings = [Finding(UNRELATED_TRACES, text), *_left_out(unread), *_cut(rows)]
     return Report(
         title, {"recordings": len(rows), "ranks": 0}, (Table(NAME, "Traces", columns, frame),), findings=findings
     )
@@ -192,3 +196,9 @@ def _listed(title: str, rows: Sequence[Row], unread: Sequence[str]) -> Report:
 
 def _left_out(unread: Sequence[str]) -> list[Finding]:
     return [Finding(UNREAD_RECORDINGS, f"left out: {'; '.join(unread)}")] if unread else []
+
+
+def _cut(rows: Sequence[Row]) -> list[Finding]:
+    cut = sorted(row.recording for row in rows if row.is_cut)
+    text = f"ends in the middle: {', '.join(cut)}; what is missing is not in the tables, so copy or record it again"
+    return [Finding(TRUNCATED_FILE, text)] if cut else []

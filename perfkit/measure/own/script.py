@@ -8,7 +8,9 @@ the optimizer that stepped first: a second one's, of a GAN, is a part of them.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import os
 import runpy
 import sys
 import threading
@@ -17,7 +19,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 from weakref import WeakSet
 
 import torch
@@ -64,8 +66,10 @@ class Script:
     ) -> None:
         self.record: RunRecord | None = None
         self.steps = 0
-        self._configure, self._folder, self._more, self._stop_after = configure, folder, more, stop_after
+        # A script may change its working directory: the folder stays where it was asked for.
+        self._configure, self._folder, self._more, self._stop_after = configure, folder.absolute(), more, stop_after
         self._thread = threading.get_ident()
+        self._process = os.getpid()
         self._inside = 0
         self._called: list[nn.Module] = []
         self._built: WeakSet[nn.Module] = WeakSet()
@@ -90,10 +94,17 @@ class Script:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.is_forked:
+            return
         self._end(None if isinstance(error, SystemExit | Enough) else error)
         self._unwatch()
         while self._undo:
             self._undo.pop()()
+
+    @property
+    def is_forked(self) -> bool:
+        """Whether this is a process that the script forked: its steps are not the script's, and nobody's record."""
+        return os.getpid() != self._process
 
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
         if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
@@ -127,7 +138,7 @@ class Script:
 
     def _next_step(self) -> None:
         """The optimizer has stepped, and something new begins."""
-        if not self._due:
+        if not self._due or self.is_forked:
             return
         self._due = False
         if self._cycle is not None:
@@ -168,7 +179,7 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
     """
     if not is_module and not Path(path).is_file():
         raise UsageError(f"{path}: there is no such script: name a file, or a module after -m")
-    argv, search = sys.argv, list(sys.path)
+    argv, search, here = sys.argv, list(sys.path), Path.cwd()
     sys.argv = [path, *arguments]
     sys.path.insert(0, "" if is_module else str(Path(path).resolve().parent))
     start = functools.partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
@@ -185,7 +196,18 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
         code = 1
     finally:
         sys.argv, sys.path[:] = argv, search
+        os.chdir(here)
+    if script.is_forked:
+        _leave(code)
     return Ended(code, script.record, script.steps)
+
+
+def _leave(code: int) -> NoReturn:
+    """End a process that the script forked, as Python ends it: what follows the script here is its parent's."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _code(asked: SystemExit) -> int:
@@ -197,8 +219,10 @@ def _code(asked: SystemExit) -> int:
 
 
 def _show(error: Exception) -> None:
-    """Print a traceback from the script's own first line on."""
+    """Print a traceback from the script's own first line on; of a script that is no Python, its line alone."""
     trace = error.__traceback__
     while trace is not None and trace.tb_frame.f_globals.get("__name__") != "__main__":
         trace = trace.tb_next
-    traceback.print_exception(type(error), error, trace or error.__traceback__)
+    traceback.print_exception(
+        type(error), error, trace if trace or isinstance(error, SyntaxError) else error.__traceback__
+    )

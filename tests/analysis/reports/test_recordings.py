@@ -36,6 +36,15 @@ def test_a_row_of_host_times_and_of_a_trace_without_steps():
     assert (row.devices, row.steps, row.step_ns, row.started) == ("0, 1", 0, None, 5)
 
 
+def test_a_file_that_ends_in_the_middle_is_named_beside_whole_ones():
+    whole, cut = device_step().build(), dataclasses.replace(device_step().build(), facts=ReadFacts(truncated_at=2048))
+    rows = [row_of(whole, "a.json", 0), row_of(cut, "b.json", 1)]
+    text = "ends in the middle: b.json; what is missing is not in the tables, so copy or record it again"
+    for one_job in (True, False):
+        assert text in [finding.what for finding in report("job", rows, one_job=one_job).findings]
+        assert text not in [finding.what for finding in report("job", rows[:1], one_job=one_job).findings]
+
+
 def row(name: str, rank: int | None, started: int) -> Row:
     return Row(name, rank, started, "0", 1, 0, None, 1, 1, 1, 0)
 
