@@ -168,6 +168,41 @@ def test_too_few_steps_are_said_in_one_line(capsys):
     )
 
 
+IN_A_THREAD = """
+import threading, torch
+def train():
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.ones(2)
+    torch.optim.SGD([weight]).step()
+thread = threading.Thread(target=train)
+thread.start()
+thread.join()
+"""
+
+
+def test_an_optimizer_in_another_thread_is_not_said_to_be_missing(capsys):
+    Path("my_train.py").write_text(IN_A_THREAD)
+    assert run("my_train.py") == 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("no step was measured: the optimizer stepped in another")
+
+
+@pytest.mark.parametrize("name", ["no.such.module", "no_such_module", "json"])
+def test_a_module_that_is_not_there_is_one_line(name, capsys):
+    """GIVEN no package, no module, or a package that cannot be run WHEN run THEN one line says so, as Python's does"""
+    assert cli.main(["run", "-m", name]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith(f"perfkit: -m {name}: ")
+    assert "No module named " in said[-1]
+    assert "Traceback" not in "".join(said)
+
+
+def test_an_import_that_fails_in_a_module_is_its_own(capsys):
+    """GIVEN a module that imports what is not there WHEN run THEN Python's traceback shows the line"""
+    Path("needs_more.py").write_text("import not_installed_here")
+    assert cli.main(["run", "-m", "needs_more"]) == 1
+    assert "import not_installed_here" in capsys.readouterr().err
+
+
 def test_a_script_without_an_optimizer_says_so(capsys):
     Path("my_train.py").write_text("print('hello')")
     assert run("my_train.py") == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
@@ -33,6 +33,20 @@ def _truncated(trace: Trace) -> Finding | None:
         return None
     text = f"the file ends in the middle, after {units.size(at)}; what is missing is not in the tables"
     return Finding(TRUNCATED_FILE, text)
+
+
+_MOST_NAMED = 5
+
+
+def cut_files(names: Sequence[str]) -> Finding:
+    """What is said beside whole files of those that end in the middle, by their names."""
+    more = f", and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+    ends = (
+        f"ends in the middle: {names[0]}"
+        if len(names) == 1
+        else (f"{len(names):,} files end in the middle: {', '.join(names[:_MOST_NAMED])}{more}")
+    )
+    return Finding(TRUNCATED_FILE, f"{ends}; what is missing is not in the tables, so copy or record it again")
 
 
 REPAIRED_JSON = Rule(

@@ -9,7 +9,7 @@ import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.performance.wall.communication import of_ranks
-from perfkit.analysis.findings.reading import TRUNCATED_FILE
+from perfkit.analysis.findings.reading import cut_files
 from perfkit.analysis.ranks import tables as rank_tables
 from perfkit.analysis.ranks.job import STRAGGLER, judged
 from perfkit.analysis.ranks.side import Side, side_of
@@ -200,5 +200,4 @@ def _left_out(unread: Sequence[str]) -> list[Finding]:
 
 def _cut(rows: Sequence[Row]) -> list[Finding]:
     cut = sorted(row.recording for row in rows if row.is_cut)
-    text = f"ends in the middle: {', '.join(cut)}; what is missing is not in the tables, so copy or record it again"
-    return [Finding(TRUNCATED_FILE, text)] if cut else []
+    return [cut_files(cut)] if cut else []

@@ -53,6 +53,8 @@ class Ended:
     record: RunRecord | None
     steps: int
     """Of its optimizer."""
+    elsewhere: bool = False
+    """Whether an optimizer stepped in another thread than the script's own, which is not counted."""
 
 
 class Script:
@@ -66,6 +68,7 @@ class Script:
     ) -> None:
         self.record: RunRecord | None = None
         self.steps = 0
+        self.elsewhere = False
         # A script may change its working directory: the folder stays where it was asked for.
         self._configure, self._folder, self._more, self._stop_after = configure, folder.absolute(), more, stop_after
         self._thread = threading.get_ident()
@@ -107,7 +110,10 @@ class Script:
         return os.getpid() != self._process
 
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
-        if torch.compiler.is_compiling() or threading.get_ident() != self._thread:
+        if torch.compiler.is_compiling():
+            return
+        if threading.get_ident() != self._thread:
+            self.elsewhere = True
             return
         if self._optimizer is None:
             self._optimizer = optimizer
@@ -191,7 +197,9 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
         code = 0
     except SystemExit as asked:
         code = _code(asked)
-    except Exception as error:  # noqa: BLE001 - whatever the script raises is shown as Python shows it
+    except Exception as error:  # whatever the script raises is shown as Python shows it
+        if is_module and _is_of_runpy(error):
+            raise UsageError(f"-m {path}: {error}") from error
         _show(error)
         code = 1
     finally:
@@ -199,7 +207,15 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
         os.chdir(here)
     if script.is_forked:
         _leave(code)
-    return Ended(code, script.record, script.steps)
+    return Ended(code, script.record, script.steps, script.elsewhere)
+
+
+def _is_of_runpy(error: Exception) -> bool:
+    """Whether there is no such module: what runpy says itself, before any line of a script."""
+    raised = None
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        raised = frame.f_globals.get("__name__")
+    return isinstance(error, ImportError) and raised == "runpy"
 
 
 def _leave(code: int) -> NoReturn:

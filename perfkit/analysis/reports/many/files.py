@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.costs.flops import collectives
+from perfkit.analysis.findings.reading import cut_files
 from perfkit.analysis.reports.many import outliers as rows_apart
 from perfkit.analysis.reports.many.folded import FileRow, Folded
 from perfkit.analysis.reports.many.outliers import STEP, Outlier
@@ -190,6 +191,8 @@ def _findings(rows: Sequence[FileRow], partial: Partial, apart: Sequence[Outlier
         named = "; ".join(f"{names[row.file]}: {row.why.removeprefix(f'{row.file}: ')}" for row in left[:_MOST_NAMED])
         more = f"; --table {FILES} has the others" if len(left) > _MOST_NAMED else ""
         found.append(Finding(FILES_LEFT_OUT, f"{len(left)} of {len(rows):,} files are left out: {named}{more}"))
+    if cut := [names[row.file] for row in read if row.is_cut]:
+        found.append(cut_files(cut))
     if apart:
         first = apart[0]
         at_step = "" if first.step is None else f"step {first.step}"

@@ -56,6 +56,8 @@ class FileRow:
     """What of a step is compared between files; without steps, of all of it."""
     spelling: str = ""
     """How its scopes are spelled: sums are added up only of files that spell them alike."""
+    is_cut: bool = False
+    """Whether the file ends in the middle, and what was before that was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ def folded(trace: Trace, view: View, *, size: int = 0, rank: int | None = None) 
         total_ns=int(partial.of(CELLS)["total_ns"].sum()),
         times=_times(partial),
         spelling=_spelling(partial.facts),
+        is_cut=trace.facts.truncated_at is not None,
     )
     return Folded((row,), {row.spelling: _coarse(partial)})
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import msgspec
 import pytest
 
 from perfkit.analysis.reports.many.files import report
@@ -40,6 +43,26 @@ def test_files_that_were_left_out_come_first_with_their_reason():
     assert [finding.what for finding in made.findings if finding.rule.id == "files-left-out"] == [
         "1 of 7 files are left out: x.json: is not JSON"
     ]
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [
+        (1, "ends in the middle: cut0.json; "),
+        (7, "7 files end in the middle: cut0.json, cut1.json, cut2.json, cut3.json, cut4.json, and 2 more; "),
+    ],
+)
+def test_files_that_end_in_the_middle_are_named(count: int, said: str):
+    """GIVEN traces that were cut off WHEN added to the others THEN their sums count, and it is said whose are short"""
+    short = [jobs.trace(9) for _ in range(count)]
+    cut = [
+        folded(
+            replace(one, source=f"job/cut{n}.json", facts=msgspec.structs.replace(one.facts, truncated_at=99)), View()
+        )
+        for n, one in enumerate(short)
+    ]
+    found = [one for one in report("job", whole(*cut), View()).findings if one.rule.id == "truncated-file"]
+    assert [one.what for one in found] == [f"{said}what is missing is not in the tables, so copy or record it again"]
 
 
 def test_a_slow_rank_is_the_first_thing_to_know_after_the_totals():
