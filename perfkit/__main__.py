@@ -36,8 +36,9 @@ def _end(codes: list[int]) -> None:
     if not codes or "torch" in sys.modules:
         return
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:  # it is closed from the beginning
+                stream.flush()
     except OSError:  # for Python to say
         return
     os._exit(codes[0])
