@@ -82,6 +82,19 @@ def test_it_may_change_its_working_directory(capsys):
     assert "next: perfkit analyze run" in capsys.readouterr().out
 
 
+def test_it_may_remove_the_folder_that_it_was_started_in(tmp_path, monkeypatch):
+    """GIVEN results elsewhere THEN they are there, and the exit code is the script's"""
+    started = tmp_path / "started"
+    started.mkdir()
+    leave = f"    import os; os.chdir({str(tmp_path)!r}); os.rmdir({str(started)!r})\n"
+    script = tmp_path / "my_train.py"
+    script.write_text(SOURCE.replace("    model =", leave + "    model =", 1) + "    sys.exit(3)\n")
+    monkeypatch.chdir(started)
+    quick = [flag for flag in QUICK if flag not in ("--folder", "run")]
+    assert cli.main(["run", *quick, "--folder", str(tmp_path / "run"), str(script)]) == 3
+    assert len(record.load(tmp_path / "run").steps) == 2
+
+
 def test_what_it_forks_ends_with_its_own_code_and_leaves_no_record(capfd):
     fork = "        if step == 3 and not os.fork():\n            print('forked', flush=True)\n            sys.exit(5)\n"
     ending = "    print('ended', os.waitstatus_to_exitcode(os.wait()[1]))\n"

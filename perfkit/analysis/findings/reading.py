@@ -40,12 +40,10 @@ _MOST_NAMED = 5
 
 def cut_files(names: Sequence[str]) -> Finding:
     """What is said beside whole files of those that end in the middle, by their names."""
-    more = f", and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-    ends = (
-        f"ends in the middle: {names[0]}"
-        if len(names) == 1
-        else (f"{len(names):,} files end in the middle: {', '.join(names[:_MOST_NAMED])}{more}")
-    )
+    ends = f"ends in the middle: {names[0]}"
+    if len(names) > 1:
+        more = f", and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+        ends = f"{len(names):,} files end in the middle: {', '.join(names[:_MOST_NAMED])}{more}"
     return Finding(TRUNCATED_FILE, f"{ends}; what is missing is not in the tables, so copy or record it again")
 
 

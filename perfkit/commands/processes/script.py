@@ -96,9 +96,9 @@ def run_under_nsys(
 
 def why_empty(ended: Ended, config: RunConfig) -> str:
     """Why nothing was measured."""
-    if not ended.steps and ended.elsewhere:
-        return "no step was measured: the optimizer stepped in another thread than the script's own, where none counts"
     if not ended.steps:
+        if ended.elsewhere:
+            return "no step was measured: the optimizer stepped in another thread than the script's own: none counts"
         return "no step was measured: no optimizer of PyTorch stepped, and its steps are what is counted"
     steps, needed = config.measurement, 2 + config.measurement.warmup_steps
     if ended.steps >= needed:

@@ -16,6 +16,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -204,7 +205,8 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
         code = 1
     finally:
         sys.argv, sys.path[:] = argv, search
-        os.chdir(here)
+        with suppress(FileNotFoundError):  # the script has removed it
+            os.chdir(here)
     if script.is_forked:
         _leave(code)
     return Ended(code, script.record, script.steps, script.elsewhere)
