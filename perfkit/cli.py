@@ -15,13 +15,16 @@ from typing import Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
-from perfkit import __version__, signals
+from perfkit import __version__, lean, signals
 from perfkit.errors import InterruptedRunError, PerfkitError, UsageError, naming_out_of_memory
 from perfkit.schema.printable import printable
 
 EXIT_USAGE = 2
 _COMPLETE = "__complete"
 """What a shell asks for with the words typed so far, of which the last may be empty."""
+
+_READERS = frozenset({"analyze", "compare", "explain", "history", "memory", "report"})
+"""Commands that run nobody's code in this process."""
 
 _EPILOGUE = (
     "Add --no-color to any command for plain output (as NO_COLOR in the environment does),"
@@ -119,6 +122,8 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
             return 0
         with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
+            if arguments[:1] and arguments[0] in _READERS:
+                lean.load()
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=False)
             if not gc.isenabled():  # off since __main__: what has been loaded is never garbage
                 gc.freeze()

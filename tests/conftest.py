@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import pandas  # noqa: F401 - whole, before a command of some test loads it without pyarrow
 import pytest
 from hypothesis import HealthCheck, settings
 

@@ -11,10 +11,8 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import msgspec
-from rich.box import Box
 from rich.cells import cell_len
-from rich.console import Console, RenderableType
-from rich.table import Table as RichTable
+from rich.console import Console
 from rich.text import Text
 
 from perfkit.render import colours
@@ -34,8 +32,6 @@ _COMFORTABLE = 40  # a text column gets this much before headings of numbers sta
 _READABLE = 24  # below this a text column makes spare columns give way
 _NARROWEST = 12  # no text column is shortened below this; a narrower terminal wraps the lines
 _NARROWEST_PROSE = 40  # title and notes are not wrapped below this
-_RULES = Box("    \n    \n ── \n    \n    \n ── \n    \n    \n")
-_ASCII_RULES = Box("    \n    \n -- \n    \n    \n -- \n    \n    \n", ascii=True)
 _ASCII = str.maketrans({"…": "...", "–": "-", "—": "-", "×": "x", "±": "+-", "µ": "u", "·": "|"})  # noqa: RUF001
 _TRAILING_BLANKS = re.compile(r" +((?:\x1b\[[0-9;]*m)*)$", re.MULTILINE)
 
@@ -61,7 +57,7 @@ def render(table: Table, *, width: int | None = None, top: int | None = None, co
         highlight=False,
     )
     for part in _parts(table, width, top, unicode):
-        console.print(part, crop=False)
+        console.print(part, crop=False, no_wrap=part.no_wrap, overflow=part.overflow)  # print does not ask the text
     return _TRAILING_BLANKS.sub(r"\1", buffer.getvalue())
 
 
@@ -94,13 +90,13 @@ def print_tables(console: Console, tables: Iterable[Table], *, top: int | None =
         console.out("\n" + text if index else text, end="", highlight=False)
 
 
-def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable[RenderableType]:
+def _parts(table: Table, width: int, top: int | None, unicode: bool) -> Iterable[Text]:
     """The lines of the table as rich shows them, from its title to its notes."""
     yield Text(_encodable(printable(table.title), unicode), style="bold")
     left_out: list[str] = []
     if len(table):
         shown, left_out, table = _fitting(table, width, top, unicode)
-        yield _rich_table(shown if left_out else with_bars(shown, width, unicode=unicode), width, unicode)
+        yield _grid(shown if left_out else with_bars(shown, width, unicode=unicode), width, unicode)
     else:
         yield Text("no rows")
     for note in table.remarks:
@@ -139,46 +135,51 @@ def _contents(shown: Layout) -> list[int]:
     return [max(map(cell_len, column)) for column in zip(*shown.lines, strict=True)]
 
 
-def _rich_table(shown: Layout, width: int, unicode: bool) -> RichTable:
+def _grid(shown: Layout, width: int, unicode: bool) -> Text:
+    """The headings, the rows and the total, with a rule above and below the rows."""
     widths = _widths(shown, width)
-    result = RichTable(
-        box=_RULES if unicode else _ASCII_RULES,
-        width=sum(widths) + _GAP * (len(widths) - 1),
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-        show_footer=shown.total is not None,
-        header_style="bold",
-        footer_style="bold",
-        border_style="dim",
-    )
-    for index, heading in enumerate(shown.headings):
-        result.add_column(
-            Text("\n".join(_lines(heading, widths[index]))),
-            Text(shown.total[index] if shown.total else ""),
-            justify="left" if shown.is_text[index] else "right",
-            vertical="bottom",
-            width=widths[index],
-            no_wrap=True,
-        )
     mark = "…" if unicode else "..."
     columns = [list(column) for column in zip(*shown.rows, strict=True)] or [[] for _ in widths]
     for index, is_text in enumerate(shown.is_text):
         if is_text:
             columns[index] = shorten(columns[index], widths[index], mark)
-    lines = [_styled(shown, number, line) for number, line in enumerate(zip(*columns, strict=True))]
+    styles = (_styles(shown, row) for row in shown.rows)
+    lines: list[tuple[Sequence[str], Sequence[str]]] = list(zip(zip(*columns, strict=True), styles, strict=True))
     if shown.rest:
-        lines.insert(shown.rest_at, [Text(text, "dim") for text in shown.rest])
-    for line in lines:
-        result.add_row(*line)
-    return result
+        lines.insert(shown.rest_at, (shown.rest, ["dim"] * len(widths)))
+    rule = ("─" if unicode else "-") * (sum(widths) + _GAP * (len(widths) - 1))
+    bold = ["bold"] * len(widths)
+
+    grid = Text(no_wrap=True, overflow="ignore")
+    headings = [_lines(heading, width) for heading, width in zip(shown.headings, widths, strict=True)]
+    for line in range(-max(map(len, headings)), 0):  # they end on one line
+        _append(grid, shown, widths, [texts[line] if line >= -len(texts) else "" for texts in headings], bold)
+    grid.append(rule + "\n", "dim")
+    for texts, style in lines:
+        _append(grid, shown, widths, texts, style)
+    if shown.total is not None:
+        grid.append(rule + "\n", "dim")
+        _append(grid, shown, widths, shown.total, bold)
+    grid.rstrip()  # a line's end, which print adds
+    return grid
 
 
-def _styled(shown: Layout, row: int, line: Sequence[str]) -> list[Text]:
-    """The texts of a row: categories, phases and bars in their colour."""
-    colour = next(filter(None, (colours.of(shown.rows[row][i]) for i in _coloured(shown))), None)
-    style = colour.ansi if colour else ""
-    return [Text(text, style if index in _coloured(shown) else "") for index, text in enumerate(line)]
+def _append(grid: Text, shown: Layout, widths: Sequence[int], texts: Sequence[str], styles: Sequence[str]) -> None:
+    """One line of the table, each text in its column."""
+    for index, (text, width) in enumerate(zip(texts, widths, strict=True)):
+        blanks = " " * (width - cell_len(text))
+        before, after = ("", blanks) if shown.is_text[index] else (blanks, "")
+        grid.append(" " * _GAP * (index > 0) + before)
+        grid.append(text, styles[index])
+        grid.append(after)
+    grid.append("\n")
+
+
+def _styles(shown: Layout, row: Sequence[str]) -> list[str]:
+    """The style of each text of a row: categories, phases and bars in their colour."""
+    coloured = _coloured(shown)
+    colour = next(filter(None, (colours.of(row[index]) for index in coloured)), None)
+    return [colour.ansi if colour and index in coloured else "" for index in range(len(row))]
 
 
 def _coloured(shown: Layout) -> list[int]:

@@ -22,7 +22,6 @@ from typing import IO, Any
 
 import msgspec
 import platformdirs
-import pyarrow as pa
 
 from perfkit.trace import cache_entry
 from perfkit.trace.columns import Trace
@@ -118,9 +117,11 @@ class Cache:
 
     def write(self, digest: str, trace: Trace) -> None:
         """Store a parsed trace. A cache that cannot be written (no space, no permission) is not an error."""
+        from pyarrow import ArrowException  # noqa: PLC0415 - costs 0.1 s, and small files have no entry
+
         try:
             pieces = cache_entry.encode(digest, trace)
-        except (ValueError, OSError, pa.ArrowException):  # a name that UTF-8 cannot encode; Arrow raises OSError, too
+        except (ValueError, OSError, ArrowException):  # a name that UTF-8 cannot encode; Arrow raises OSError, too
             return
         _put(self.folder / f"{digest}.trace", pieces)
         self.forget_oldest()

@@ -76,8 +76,13 @@ def test_the_record_is_reported_before_the_trace_is_read(folder: Path) -> None:
             " perfkit.analysis.reports.sweep perfkit.analysis.reports.recordings perfkit.analysis.ranks"
             " perfkit.analysis.memory perfkit.analysis.noise perfkit.analysis.runs perfkit.commands.sources"
             " perfkit.schema.record perfkit.schema.config perfkit.schema.sweep perfkit.schema.page.figures"
-            " perfkit.trace.nsys adbc_driver_manager pyarrow.parquet scipy",
+            " perfkit.trace.nsys adbc_driver_manager pyarrow scipy",
             id="a trace",
+        ),
+        pytest.param(
+            "cli.main(['analyze', sys.argv[1]])",
+            "perfkit.analysis.ranks perfkit.commands.sources perfkit.trace.nsys adbc_driver_manager pyarrow scipy",
+            id="a run with its trace",
         ),
         pytest.param(
             "from dataclasses import replace; import perfkit.commands.run; from perfkit.commands import reports; "

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -131,11 +132,10 @@ def _group(turns: int) -> int:
 
 def _scores(points: Floats) -> Floats:
     """Normal scores of the ranks (ties: of their mean rank), of mean 0 and mean square 1."""
-    from scipy.special import ndtri  # noqa: PLC0415 - scipy costs 0.1 s and few callers get here
-
     _, place, times = np.unique(points, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(times) - (times - 1) / 2)[place]
-    scores = ndtri(ranks / (len(points) + 1))
+    ranks = np.cumsum(times) - (times - 1) / 2
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf(share) for share in (ranks / (len(points) + 1)).tolist()])[place]
     scores -= scores.mean()
     return np.asarray(scores / np.sqrt(np.mean(scores**2)), dtype=np.float64)
 

@@ -123,10 +123,14 @@ def test_a_median_can_be_asked_for_with_any_confidence(n, confidence):
     assert (low, high) == (expected[-1], n - 1 - expected[-1])
 
 
-@pytest.mark.parametrize("n", [2, 5, 30])
-def test_students_quantile_is_scipys(n):
-    assert stats.t_quantile(n) == pytest.approx(scipy_stats.t.ppf(0.975, n - 1))
-    assert stats.t_quantile(n, 0.9) == pytest.approx(scipy_stats.t.ppf(0.95, n - 1))
+@pytest.mark.parametrize("n", [*range(2, 40), 1000, 1001, 100_000])
+@pytest.mark.parametrize("confidence", [0.5, 0.9, 0.95, 0.999])
+def test_students_quantile_is_scipys(n, confidence):
+    assert stats.t_quantile(n, confidence) == pytest.approx(scipy_stats.t.ppf(0.5 + confidence / 2, n - 1), rel=1e-11)
+
+
+def test_one_sample_has_no_students_quantile():
+    assert math.isnan(stats.t_quantile(1))
 
 
 def test_a_geometric_mean_is_that_of_the_logarithms():
