@@ -24,6 +24,7 @@ from perfkit.trace.cache import DAMAGED, NOT_OURS, Cache, still_holds
 from perfkit.trace.cache_entry import DamagedError
 from perfkit.trace.chrome import workers
 from perfkit.trace.chrome.reader import read_chrome_json
+from perfkit.trace.chrome.times import RoundedError
 from perfkit.trace.chrome.workers import DoubtfulError
 from perfkit.trace.columns import Content, Origin, Trace
 from perfkit.trace.recording import OwnNotes
@@ -141,16 +142,22 @@ def shown(path: Path) -> str:
 def _read(
     file: IO[bytes], name: str, size: int | None, progress: Progress | None, *, content: Content = Content.ALL
 ) -> Trace:
-    def read(processes: int) -> Trace:
+    def read(processes: int, *, floats: bool) -> Trace:
         facts = StreamFacts()
         pieces = unpacked(file, name, facts, size=size, progress=progress)
-        return read_chrome_json(pieces, name, repairs=facts.repairs, content=content, workers=processes, size=size or 0)
+        return read_chrome_json(
+            pieces, name, repairs=facts.repairs, content=content, workers=processes, size=size or 0, floats=floats
+        )
 
-    try:
-        return read(workers.number() if file.seekable() else 0)
-    except DoubtfulError:  # damaged: what to make of it is found out piece by piece
+    processes, floats = (workers.number(), True) if file.seekable() else (0, False)
+    while True:
+        try:
+            return read(processes, floats=floats)
+        except RoundedError:  # where times have more than three decimals, their texts tell
+            floats = False
+        except DoubtfulError:  # damaged: what to make of it is found out piece by piece
+            processes = 0
         file.seek(0)
-        return read(0)
 
 
 def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, content: Content) -> Trace | None:

@@ -14,12 +14,10 @@ from perfkit.trace.chrome.events import (
     NO_ARGS,
     NOTHING,
     Args,
-    Bools,
     Event,
     Number,
     decode_array,
     integers,
-    nanoseconds,
     text_of,
     thread_numbers,
     without_kernels,
@@ -27,6 +25,7 @@ from perfkit.trace.chrome.events import (
 from perfkit.trace.chrome.gathered import SEPARATOR, Gathered
 from perfkit.trace.chrome.old_ranges import OLD_CATEGORY
 from perfkit.trace.chrome.routing import Codes, Columns, Dictionary, Target
+from perfkit.trace.chrome.times import Bools, nanoseconds
 from perfkit.trace.columns import (
     MAX_NS,
     MISSING,
@@ -55,11 +54,13 @@ class _Rows(msgspec.Struct, frozen=True):
 class ColumnBuilder(Gathered):
     """Takes events chunk by chunk; `take` then returns the columns of one kind.
 
-    With Content.KERNELS, all other events are counted and not stored.
+    With Content.KERNELS, all other events are counted and not stored. With `floats`, times are read as floats, and
+    RoundedError says where that is not exact.
     """
 
-    def __init__(self, *, content: Content = Content.ALL) -> None:
+    def __init__(self, *, content: Content = Content.ALL, floats: bool = False) -> None:
         self.content = content
+        self.floats = floats
         super().__init__()
         self._frames: dict[bytes, int] = {}
         """Call stacks of 2021, and the code of the user's frame in each."""
@@ -73,7 +74,7 @@ class ColumnBuilder(Gathered):
         array, events = b"".join((b"[", text, b"]")), None
         if self.content is Content.KERNELS and not self._expects_kernels:
             events = without_kernels(array)
-        return decode_array(array, self.content) if events is None else events
+        return decode_array(array, self.content, floats=self.floats) if events is None else events
 
     def add(self, events: list[Event]) -> None:
         """Append one chunk."""

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from perfkit.trace.chrome.columns import event_times
 from perfkit.trace.chrome.document import CHUNK, Document
-from perfkit.trace.chrome.events import DECODE_ERRORS, NOTHING, Event, decode, integers, nanoseconds, thread_numbers
+from perfkit.trace.chrome.events import DECODE_ERRORS, NOTHING, Event, decode, integers, thread_numbers
 from perfkit.trace.chrome.recording import integer
 from perfkit.trace.chrome.routing import Columns, Dictionary, Pieces, Router, Target
+from perfkit.trace.chrome.times import nanoseconds
 from perfkit.trace.chrome.window import Window
 from perfkit.trace.columns import LONGEST_NAME, MISSING, Content, Int32s, Int64s, Thread, Trace
 from perfkit.trace.detail_columns import (

@@ -26,18 +26,20 @@ def read_chrome_json(
     content: Content = Content.ALL,
     workers: int = 0,
     size: int = 0,
+    floats: bool = False,
 ) -> Trace:
     """Read a trace from pieces of its text. `source` names it in messages; `repairs` counts what unpacking mended.
 
     Content.KERNELS leaves out everything but kernels, which takes less work and memory. With `workers`, that many
     processes decode most of a large text, from the beginning where `size`, the file's bytes, says that it is one;
     DoubtfulError then says to read it again without them. Kernels alone are read by one process, which does the least
-    work.
+    work. With `floats`, which takes less time unless kernels alone are wanted, RoundedError says that a time has more
+    than three decimals: read it again without.
     Raises UsageError where the text is not a trace or holds nothing to analyse.
     """
-    columns = ColumnBuilder(content=content)
+    columns = ColumnBuilder(content=content, floats=floats and content is Content.ALL)
     if workers and content is Content.ALL:
-        columns = SharedColumns(workers, size=size)
+        columns = SharedColumns(workers, size=size, floats=floats)
     with closing(columns):
         return _read(Window(pieces, chunk), source, columns, Counter() if repairs is None else repairs, content)
 

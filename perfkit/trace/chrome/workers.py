@@ -26,6 +26,7 @@ import msgspec
 from perfkit.trace.chrome.columns import ColumnBuilder
 from perfkit.trace.chrome.events import DECODE_ERRORS, Event, decode_array
 from perfkit.trace.chrome.gathered import POSITIONS, Delta, Maps
+from perfkit.trace.chrome.times import RoundedError
 
 _TASKS_EACH = 2
 """Tasks that wait for or are with one worker: it never waits for the next."""
@@ -65,9 +66,9 @@ def number() -> int:
 class SharedColumns(ColumnBuilder):
     """A ColumnBuilder that has workers decode most of the text. Close it; `finish` must come before any result."""
 
-    def __init__(self, workers: int, *, size: int = 0, sizes: Sizes = _SIZES) -> None:
+    def __init__(self, workers: int, *, size: int = 0, sizes: Sizes = _SIZES, floats: bool = False) -> None:
         """`size`: bytes of the file, packed or not; 0 where unknown."""
-        super().__init__()
+        super().__init__(floats=floats)
         self._wanted, self._sizes = workers, sizes
         self._left = sizes.start if size < sizes.start else 0
         """Bytes still to be decoded here."""
@@ -126,7 +127,7 @@ class SharedColumns(ColumnBuilder):
             [_Slot(self._sizes.task, self._sizes.columns) for _ in range(_TASKS_EACH)] for _ in range(self._wanted)
         ]
         for own in slots:
-            self._workers.append(_Worker(own, [worker.pipe for worker in self._workers]))
+            self._workers.append(_Worker(own, [worker.pipe for worker in self._workers], floats=self.floats))
         self._free = deque(slot for nth in zip(*slots, strict=True) for slot in nth)
 
     def _dispatch(self) -> None:
@@ -181,7 +182,7 @@ class _Slot:
 class _Worker:
     """A process that decodes; seen from outside."""
 
-    def __init__(self, slots: list[_Slot], inherited: list[Connection]) -> None:
+    def __init__(self, slots: list[_Slot], inherited: list[Connection], *, floats: bool) -> None:
         self.slots = slots
         self.maps: Maps = {}
         self.pipe, theirs = Pipe()
@@ -195,7 +196,7 @@ class _Worker:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
                 for pipe in (self.pipe, *inherited):
                     pipe.close()
-                _work(theirs, slots, ColumnBuilder())
+                _work(theirs, slots, ColumnBuilder(floats=floats))
                 code = 0
             finally:
                 os._exit(code)
@@ -212,8 +213,8 @@ class _Worker:
             answer = self.pipe.recv()
         except (EOFError, OSError) as error:
             raise DoubtfulError from error
-        if answer is None:
-            raise DoubtfulError
+        if not answer:
+            raise DoubtfulError if answer is None else RoundedError
         data, columns = answer
         view, at, buffers = slot.columns, 0, []
         for column in columns:
@@ -240,9 +241,9 @@ def _work(pipe: Connection, slots: list[_Slot], builder: ColumnBuilder) -> None:
         text = memoryview(slots[number].memory)
         try:
             for begin, end in spans:
-                builder.add(decode_array(text[begin:end]))
-        except DECODE_ERRORS:
-            pipe.send(None)
+                builder.add(decode_array(text[begin:end], floats=builder.floats))
+        except (*DECODE_ERRORS, RoundedError) as error:
+            pipe.send(() if isinstance(error, RoundedError) else None)
             return
         buffers: list[pickle.PickleBuffer] = []
         data = pickle.dumps(builder.delta(known), protocol=5, buffer_callback=buffers.append)

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perfkit.trace.chrome.events import Args, Event, decode, integers, nanoseconds, thread_number, thread_numbers
+from perfkit.trace.chrome.events import Args, Event, decode, integers, thread_number, thread_numbers
+from perfkit.trace.chrome.times import nanoseconds
 from perfkit.trace.columns import MAX_NS, MISSING
 
 
