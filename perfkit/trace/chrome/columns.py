@@ -54,8 +54,8 @@ class _Rows(msgspec.Struct, frozen=True):
 class ColumnBuilder(Gathered):
     """Takes events chunk by chunk; `take` then returns the columns of one kind.
 
-    With Content.KERNELS, all other events are counted and not stored. With `floats`, times are read as floats, and
-    RoundedError says where that is not exact.
+    With Content.KERNELS, all other events are counted and not stored, and of kernels only names and times are. With
+    `floats`, times are read as floats, and RoundedError says where that is not exact.
     """
 
     def __init__(self, *, content: Content = Content.ALL, floats: bool = False) -> None:
@@ -166,8 +166,6 @@ class ColumnBuilder(Gathered):
 
     def _add_device(self, rows: _Rows) -> None:
         events = rows.events
-        args, pids = [event.args or NO_ARGS for event in events], [event.pid for event in events]
-        graph_node = integers([a.graph_node for a in args])
         start, end, valid = self._times(events)
         mixed = [code for code, route in enumerate(self.router.routes) if route.is_unsorted]
         if mixed:
@@ -176,10 +174,20 @@ class ColumnBuilder(Gathered):
         columns: Columns = {
             "name": self.coded[DeviceEvents, "name"].encode([event.name for event in events]),
             "kind": rows.kind,
-            "device": self.lanes.encode(zip([a.device for a in args], pids, strict=True)),  # for now
-            "stream": _or_else(integers([a.stream for a in args]), [event.tid for event in events]),
             "start": start,
             "end": end,
+        }
+        if self.content is Content.ALL:
+            columns |= self._places(events)
+        self.append(DeviceEvents, columns, valid, rows.codes)
+
+    def _places(self, events: list[Event]) -> Columns:
+        """Where they ran, and what they belong to."""
+        args, pids = [event.args or NO_ARGS for event in events], [event.pid for event in events]
+        graph_node = integers([a.graph_node for a in args])
+        return {
+            "device": self.lanes.encode(zip([a.device for a in args], pids, strict=True)),  # for now
+            "stream": _or_else(integers([a.stream for a in args]), [event.tid for event in events]),
             "correlation": integers([a.correlation for a in args]),
             "external_id": _external_ids(args),
             "process": np.full(len(events), MISSING, np.int64),
@@ -187,7 +195,6 @@ class ColumnBuilder(Gathered):
             "graph_node": np.where(graph_node == 0, MISSING, graph_node),  # CUPTI's 0: not in a graph
             "annotation": self._encode_annotations(args, graph_node > 0),
         }
-        self.append(DeviceEvents, columns, valid, rows.codes)
 
     def _encode_frames(self, args: list[Args]) -> Int32s:
         """The user's frame in each operator's call stack: few are different, and inner operators have the outer's."""

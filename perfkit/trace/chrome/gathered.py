@@ -28,6 +28,7 @@ from perfkit.trace.columns import (
     HostRanges,
     Int64s,
     Thread,
+    column_dtype,
     empty,
 )
 
@@ -187,10 +188,18 @@ class Gathered:
     # At the end
 
     def take(self, table: type[Any]) -> Any:
-        """Return the finished columns of one kind. They are not kept: call this once for each kind."""
+        """Return the finished columns of one kind. They are not kept: call this once for each kind.
+
+        Columns that were not gathered are MISSING.
+        """
         pieces = self.pieces.pop(table, None)
-        columns = table(*(self._column(pieces, table, f.name) for f in fields(table))) if pieces else empty(table)
-        if not isinstance(columns, DeviceEvents) or not len(columns):
+        if not pieces:
+            return empty(table)
+        taken = {name: self._column(pieces, table, name) for name in pieces.names}
+        rows = len(next(iter(taken.values())))
+        others = {f.name for f in fields(table)} - taken.keys()
+        columns = table(**taken, **{name: _nothing(name, rows) for name in others})
+        if not isinstance(columns, DeviceEvents) or not self.lanes:
             return columns
         found, lane = self.identified(), columns.device
         number, process = np.array(found.numbers, np.int32)[lane], np.array(found.processes, np.int64)[lane]
@@ -258,6 +267,10 @@ class Gathered:
     def resolution_ns(self) -> int:
         """1000 if every time taken is a whole microsecond, else 1."""
         return 1000 if self.all_whole_us and self.events else 1
+
+
+def _nothing(name: str, rows: int) -> npt.NDArray[Any]:
+    return np.broadcast_to(np.array(MISSING, column_dtype(name)), rows)
 
 
 def _device_index(value: Number) -> int:
