@@ -23,7 +23,7 @@ from scripts.benchmarks.measuring import (
 CHILD = Path(__file__).with_name("trace_child.py")
 ATTRIBUTION_LIMIT_S = 4.0
 GROWTH_LIMIT = 4.6
-SECOND_LOOK = 10
+SECOND_LOOK = 5
 LARGE_REPEATS = 3
 """Maximum number of repeats with the large trace, because each takes tens of seconds."""
 
