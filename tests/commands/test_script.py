@@ -136,7 +136,9 @@ def test_it_may_stop_once_all_is_measured(capsys):
     ],
     ids=["wrapper", "in place", "a block"],
 )
+@pytest.mark.filterwarnings("error:Using")
 def test_a_compiled_model_is_found(compiled, layers):
+    """GIVEN a script that compiles its model THEN its layers are there, and no warning of hooks that are perfkit's"""
     text = SOURCE.replace("    optimizer =", f"    {compiled}\n    optimizer =")
     Path("my_train.py").write_text(text.replace("range(6)", "range(8)"))
     assert run("--profiler", "torch", "my_train.py") == 0

@@ -15,6 +15,7 @@ import runpy
 import sys
 import threading
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,7 +86,13 @@ class Script:
         self._watching: list[Callable[[], None]] = []
 
     def __enter__(self) -> Script:
-        self._undo = [register_optimizer_step_post_hook(self._stepped).remove]
+        filters = warnings.catch_warnings()
+        filters.__enter__()
+        warnings.filterwarnings("ignore", ".* when there are global hooks on modules")  # perfkit's, not the script's
+        self._undo = [
+            lambda: filters.__exit__(None, None, None),
+            register_optimizer_step_post_hook(self._stepped).remove,
+        ]
         self._watching = [
             register_module_module_registration_hook(self._registered).remove,
             register_module_forward_pre_hook(self._entering).remove,
