@@ -26,6 +26,9 @@ _COMPLETE = "__complete"
 _READERS = frozenset({"analyze", "compare", "explain", "history", "memory", "report"})
 """Commands that run nobody's code in this process."""
 
+_SPREADING = ("--workers", "--scheduler")
+"""Other processes then send tables, which pandas without pyarrow may not be able to load."""
+
 _EPILOGUE = (
     "Add --no-color to any command for plain output (as NO_COLOR in the environment does),"
     " and --debug for the traceback behind an error."
@@ -122,7 +125,7 @@ def _run(argv: Sequence[str] | None, seams: dict[str, object]) -> int:
             return 0
         with _no_color() if plain else nullcontext(), naming_out_of_memory(_memory_advice(arguments)):
             _try_numpy(arguments)
-            if arguments[:1] and arguments[0] in _READERS:
+            if _only_reads(arguments):
                 lean.load()
             command, bound, _ = build_app().parse_args(_checked(arguments), exit_on_error=False, print_error=False)
             if not gc.isenabled():  # off since __main__: what has been loaded is never garbage
@@ -209,6 +212,12 @@ def _let_go_of_streams() -> None:
             stream.flush()
         except OSError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _only_reads(arguments: Sequence[str]) -> bool:
+    """Whether a command reads and prints, and all of it in this process."""
+    is_spread = any(argument.partition("=")[0] in _SPREADING for argument in arguments)
+    return bool(arguments) and arguments[0] in _READERS and not is_spread
 
 
 def _checked(arguments: Sequence[str]) -> list[str]:

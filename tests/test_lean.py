@@ -42,6 +42,16 @@ def test_numpy_starts_no_threads() -> None:
     assert seen(f"import numpy; print({THREADS})") != 1
 
 
+@pytest.mark.parametrize(
+    ("flags", "loads"),
+    [([], False), (["--workers", "2"], True), (["--workers=2"], True), (["--scheduler=tcp://x:1"], True)],
+)
+def test_pandas_has_pyarrow_where_other_processes_send_tables(flags: list[str], loads: bool) -> None:
+    """GIVEN processes whose pandas has pyarrow THEN this one's has it, too: else it could not load what they send"""
+    script = f"from perfkit import cli; cli.main(['analyze', 'a.json', *{flags}, '--nothing']); import pandas; {SHOWN}"
+    assert seen(script) == [loads, None]
+
+
 def test_tables_are_the_same_without_pyarrow() -> None:
     """GIVEN names as text, one of them missing WHEN grouped, searched and written THEN as pandas with pyarrow does"""
     script = (

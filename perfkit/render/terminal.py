@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
 import msgspec
-from rich.cells import cell_len
+from rich.cells import cell_len, chop_cells
 from rich.console import Console
 from rich.text import Text
 
@@ -160,7 +160,7 @@ def _grid(shown: Layout, width: int, unicode: bool) -> Text:
     if shown.total is not None:
         grid.append(rule + "\n", "dim")
         _append(grid, shown, widths, shown.total, bold)
-    grid.rstrip()  # a line's end, which print adds
+    grid.right_crop()  # the last line's end, which print adds
     return grid
 
 
@@ -217,7 +217,8 @@ def _widths(shown: Layout, width: int) -> list[int]:
 
 def _lines(heading: str, width: int) -> list[str]:
     """The heading in lines of at most `width` characters, broken between words where it can be."""
-    return textwrap.wrap(heading, max(width, 1), break_on_hyphens=False) or [heading]
+    lines = textwrap.wrap(heading, max(width, 1), break_on_hyphens=False)
+    return [part for line in lines for part in chop_cells(line, max(width, 2))] or [heading]  # wide ones take two
 
 
 def encodable(line: str, console: Console) -> str:

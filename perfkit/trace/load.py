@@ -149,7 +149,8 @@ def _read(
             pieces, name, repairs=facts.repairs, content=content, workers=processes, size=size or 0, floats=floats
         )
 
-    processes, floats = (workers.number(), True) if file.seekable() else (0, False)
+    begin = file.tell() if file.seekable() else None  # a shell may have read the first lines of standard input
+    processes, floats = (workers.number(), True) if begin is not None else (0, False)
     while True:
         try:
             return read(processes, floats=floats)
@@ -157,7 +158,7 @@ def _read(
             floats = False
         except DoubtfulError:  # damaged: what to make of it is found out piece by piece
             processes = 0
-        file.seek(0)
+        file.seek(begin or 0)
 
 
 def _read_nsys(file: IO[bytes], path: Path, progress: Progress | None, *, content: Content) -> Trace | None:

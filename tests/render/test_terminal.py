@@ -217,3 +217,24 @@ def test_a_note_gives_way_with_its_column(kernels):
 
 def test_columns_that_are_not_spare_stay_however_narrow(kernels):
     assert "no room" not in render(kernels, width=10, color=False)
+
+
+@pytest.mark.parametrize("heading", ["見出し見出し見出し見出し", "日本語 見出し見出し", "a 見出 of wide ones"])
+def test_headings_of_wide_characters_stay_in_their_column(heading):
+    """GIVEN headings of characters that take two columns WHEN there is little room THEN they take more lines"""
+    # GIVEN
+    columns = (Column("name"), Column("n", kind="count", title=heading), Column("other", title=heading))
+    table = Table("wide", "Wide", columns, pd.DataFrame({"name": ["x" * 90], "n": [1], "other": ["y" * 90]}))
+
+    # WHEN
+    _, *lines = render(table, width=32, color=False).splitlines()
+
+    # THEN
+    rule = next(line for line in lines if line.startswith("─"))
+    assert max(map(cell_len, lines)) <= cell_len(rule)
+    assert "…" not in "".join(lines[: lines.index(rule)])
+
+
+def test_rows_of_empty_text_at_the_end_are_shown():
+    table = Table("t", "Names", (Column("name"),), pd.DataFrame({"name": ["a", "", ""]}))
+    assert render(table, color=False) == "Names\nname\n────\na\n\n\n"

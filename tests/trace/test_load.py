@@ -62,6 +62,23 @@ def test_a_pipe(plain: Path) -> None:
     assert done.stdout == b"40\n"
 
 
+def test_standard_input_is_read_from_where_it_stands(tmp_path: Path) -> None:
+    """GIVEN a log whose first line a shell has read, and a time of four decimals, for which the rest is read twice"""
+    # GIVEN
+    event = b'{"ph": "X", "cat": "cpu_op", "name": "a", "pid": 1, "tid": 1, "ts": 1.0006, "dur": 2}'
+    log = tmp_path / "log"
+    log.write_bytes(b"first line\n[" + event + b"]")
+
+    # WHEN
+    code = "from perfkit.trace.load import load; print(load('-').host.start.tolist())"
+    with log.open("rb", buffering=0) as file:
+        file.seek(len("first line\n"))
+        done = subprocess.run([sys.executable, "-c", code], stdin=file, capture_output=True, check=True)
+
+    # THEN
+    assert done.stdout == b"[1001]\n"
+
+
 def test_a_directory_with_one_trace_stands_for_it(tmp_path: Path) -> None:
     (tmp_path / "notes.json").write_text("{}")
     (tmp_path / "log").mkdir()

@@ -109,7 +109,7 @@ def _exact_ns(text: bytes) -> int | None:
     with decimal.localcontext(prec=120) as context:
         context.clear_traps()
         value = decimal.Decimal(text[:100].strip(b' "').decode("ascii", "replace"))
-        if not value.is_finite() or value.adjusted() > 20 or len(text) > 100:
+        if not value.is_finite() or (value and value.adjusted() > 20) or len(text) > 100:
             return None
         ns = int((value * 1000).to_integral_value(decimal.ROUND_HALF_EVEN))
     return ns if -MAX_NS <= ns <= MAX_NS else None
