@@ -322,7 +322,8 @@ def _of_one_job(inputs: list[Input], tables: Sequence[str]) -> list[RecordingFil
         case [RunFolder(folder, saved)] if saved.ranks and _of_each_rank(tables):
             from perfkit.commands.inputs import jobs
 
-            return jobs.traces_of(saved, folder)
+            files = jobs.traces_of(saved, folder)
+            return [file for file in files if file.path.is_file()] or files
         case _:
             return recordings.of_one_job(inputs)
 

@@ -45,7 +45,8 @@ def of_trace(
     with attributing(trace.facts.events):
         view, tables = view or trace_report.View(), trace_report.TABLES if tables is None else tables
         account = trace_report.account_of(trace, view)
-        made = trace_report.report_of(account, view, tables=tables, record=record)
+        findings = trace_report.OF_FOLDER if Path(path).is_dir() or record else trace_report.FINDINGS
+        made = trace_report.report_of(account, view, tables=tables, findings=findings, record=record)
         if memory is not None:
             from perfkit.analysis.reports import layer_memory
 

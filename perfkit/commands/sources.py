@@ -121,7 +121,8 @@ def of_trace(
     tables = [table for table in trace_report.TABLES if record is None or table is not STEPS]
     with attributing(trace.facts.events):
         account = trace_report.account_of(trace, view)
-        report = trace_report.report_of(account, view, tables=tables, record=record)
+        findings = trace_report.OF_FOLDER if Path(name).is_dir() or record else trace_report.FINDINGS
+        report = trace_report.report_of(account, view, tables=tables, findings=findings, record=record)
         if memory is not None:
             report = report.changed("groups", partial(layer_memory.beside_of, account.partial, view, memory))
         report = with_processes(report, trace, view)

@@ -35,7 +35,6 @@ TESTED_WITH_OTHERS = {
     "analysis/findings/memory/scores": "analysis/findings/memory/test_rules",
     "analysis/reports/two_memories": "analysis/reports/test_recorded_memory",
     "commands/inputs/recorded": "commands/test_memory",
-    "commands/inputs/jobs": "commands/processes/test_job",
     "render/plots/stack": "render/test_charts",
     "analysis/memory/forms": "analysis/memory/test_allocator",
     "analysis/memory/lifetimes": "analysis/memory/recorded/test_snapshot",

@@ -5,6 +5,8 @@ A function takes the account and its summary, and returns one finding or None. C
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
+
 import numpy as np
 
 from perfkit.analysis.attribution.attribute import UNATTRIBUTED
@@ -108,3 +110,60 @@ def backward_ranges_agree(account: Account, _: Scalars) -> Finding | None:
     """Where a trace names the module of a backward node twice and the two agree; else `integrity` reports it."""
     both = account.agreement
     return Finding(BACKWARD_RANGES_AGREE, str(both)) if both is not None and both.agreeing == both.nodes else None
+
+
+CAPTURED_RANKS = Rule(
+    "captured-ranks", "trace", "traces of fewer ranks than the job has: what all is about", read="first"
+)
+ONE_RANK = Rule("one-rank", "trace", "the trace is of one rank of several, and says nothing of the others")
+_RANKS_NAMED = 4
+"""Ranks are named where they are at most this many, neighbours counted as one; else they are `others`."""
+
+
+def captured(ranks: Collection[int], world: int | None) -> Finding | None:
+    """Whose traces were read, and whose were not; None where all of a job's `world` were, or nothing says how many.
+
+    No `ranks`: a trace that says how many there are, and not which it is.
+    """
+    count = max(len(ranks), 1)
+    if count >= (world or 0):
+        return None
+    traces, pronoun = ("trace", "it says") if count == 1 else ("traces", "they say")
+    own = _named(ranks)
+    text = f"the {traces} of only {count:,} of {world:,} ranks {'was' if count == 1 else 'were'} read"
+    text += f", {own}: " if own else ": "
+    return Finding(CAPTURED_RANKS, f"{text}{pronoun} nothing of {_others(ranks, world or 0)}")
+
+
+def only_rank(account: Account, _: Scalars) -> Finding | None:
+    """The same of the only trace of a folder."""
+    recording = account.trace.recording
+    return captured([] if recording.rank is None else [recording.rank], recording.world_size)
+
+
+def one_rank(account: Account, _: Scalars) -> Finding | None:
+    """A remark on a trace that was named itself; None where it is of a single process, or does not say."""
+    rank, world = account.trace.recording.rank, account.trace.recording.world_size or 0
+    if world < 2:
+        return None
+    whose = "one rank" if rank is None else f"rank {rank}"
+    others = "the other" if world == 2 else f"the other {world - 1:,}"
+    return Finding(ONE_RANK, f"this is {whose} of a job of {world:,} ranks: nothing here is about {others}")
+
+
+def _others(ranks: Collection[int], world: int) -> str:
+    missing = set(range(world)).difference(ranks)
+    return (_named(missing) if ranks and len(missing) == world - len(ranks) else "") or "the others"
+
+
+def _named(ranks: Collection[int]) -> str:
+    """`rank 3`, `ranks 0, 1, 4-7`; empty where they are none, or more than is read."""
+    parts = [*_spans(ranks)]
+    return f"{'rank' if len(ranks) == 1 else 'ranks'} {', '.join(parts)}" if 0 < len(parts) <= _RANKS_NAMED else ""
+
+
+def _spans(ranks: Collection[int]) -> Iterator[str]:
+    """Three or more in a row as `4-7`, others each for itself."""
+    every = np.array(sorted(ranks), np.int64)
+    for span in np.split(every, np.flatnonzero(np.diff(every) > 1) + 1):
+        yield from [f"{span[0]}-{span[-1]}"] if len(span) > 2 else map(str, span)

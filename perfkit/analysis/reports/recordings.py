@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import pandas as pd
@@ -10,6 +10,7 @@ import pandas as pd
 from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.performance.wall.communication import of_ranks
 from perfkit.analysis.findings.reading import cut_files
+from perfkit.analysis.findings.trace import captured
 from perfkit.analysis.ranks import tables as rank_tables
 from perfkit.analysis.ranks.job import STRAGGLER, judged
 from perfkit.analysis.ranks.side import Side, side_of
@@ -20,6 +21,7 @@ from perfkit.analysis.time.partial import Partial
 from perfkit.analysis.time.summary import device_span, summary
 from perfkit.analysis.time.trace_table import View
 from perfkit.errors import UsageError
+from perfkit.schema import units
 from perfkit.schema.finding import Finding, Rule
 from perfkit.schema.report import Report
 from perfkit.schema.table import Column, Table
@@ -122,7 +124,8 @@ RECORDINGS = Rule("recordings", "trace", "several traces are read as recordings 
 UNRELATED_TRACES = Rule(
     "unrelated-traces", "trace", "a folder holds several traces, and nothing says they are of one job"
 )
-UNREAD_RECORDINGS = Rule("unread-recordings", "trace", "traces of a folder that could not be read")
+RANK_TWICE = Rule("rank-twice", "trace", "two recordings are of one rank, so that no job is made of the traces")
+UNREAD_RECORDINGS = Rule("unread-recordings", "trace", "traces of a folder that could not be read, or are copies")
 
 
 def report(
@@ -132,22 +135,27 @@ def report(
     *,
     one_job: bool = True,
     sides: Sequence[Side] = (),
+    world: int | None = None,
+    twice: Mapping[int, Sequence[str]] | None = None,
 ) -> Report:
     """A row a recording, by rank and time; a rank's cycles are counted from 0. `unread`: why others are missing.
 
-    `sides`: of the ranks, for the tables of the job. Without `one_job` the traces are listed by name: they are nobody's
-    ranks or cycles.
+    `sides`: of the ranks, for the tables of the job, which has `world` of them. Without `one_job` the traces are listed
+    by name: they are nobody's ranks or cycles; `twice`: recordings of ranks that have too many, by rank, if that is
+    why.
     """
     if not one_job:
-        return _listed(title, rows, unread)
+        return _listed(title, rows, unread, twice or {})
     ordered = sorted(rows, key=lambda row: (row.rank is None, row.rank or 0, row.started, row.recording))
     frame = pd.DataFrame([asdict(row) for row in ordered])
     frame["cycle"] = frame.groupby("rank", dropna=False).cumcount()
     frame["rank"] = frame["rank"].astype(pd.Int64Dtype())
     ranks, cycles = int(frame["rank"].nunique()), int(frame["cycle"].max()) + 1
     parts = [f"{ranks} ranks"] * (ranks > 1) + [f"{cycles} cycles"] * (cycles > 1)
-    text = f"{len(rows)} recordings" + (f" ({', '.join(parts)})" if parts else "")
-    findings = [Finding(RECORDINGS, f"{text}, a row each: name one of them, or --table, to see more")]
+    text = f"{len(rows)} recordings" + (f" ({', '.join(parts)})" if parts else "") + ", a row each: name one of them"
+    text = "1 recording: name it" if len(rows) == 1 else text
+    findings = [Finding(RECORDINGS, f"{text}, or --table, to see more")]
+    findings += filter(None, [captured(set(frame["rank"].dropna()), world)])
     findings += _left_out(unread) + _cut(ordered)
     job = judged(sides)
     findings += job.findings
@@ -183,14 +191,31 @@ def of_processes(trace: Trace, view: View | None = None) -> Report | None:
     return Report(trace.source, {"ranks": len(rows)}, whole.tables, findings=[Finding(RECORDINGS, text), *others])
 
 
-def _listed(title: str, rows: Sequence[Row], unread: Sequence[str]) -> Report:
+def _listed(title: str, rows: Sequence[Row], unread: Sequence[str], twice: Mapping[int, Sequence[str]]) -> Report:
     """The same for traces that have nothing to do with each other."""
     frame = pd.DataFrame([asdict(row) for row in sorted(rows, key=lambda row: row.recording)])
     columns = tuple(column for column in _COLUMNS if column.name not in ("rank", "cycle"))
     text = f"{len(rows)} traces, and nothing says that they are of one job: name one of them, or --table, to see more"
-    findings = [Finding(UNRELATED_TRACES, text), *_left_out(unread), *_cut(rows)]
+    why = Finding(RANK_TWICE, _too_many(len(rows), twice)) if twice else Finding(UNRELATED_TRACES, text)
+    findings = [why, *_left_out(unread), *_cut(rows)]
     return Report(
         title, {"recordings": len(rows), "ranks": 0}, (Table(NAME, "Traces", columns, frame),), findings=findings
+    )
+
+
+def _too_many(traces: int, twice: Mapping[int, Sequence[str]]) -> str:
+    rank, names = next(iter(twice.items()))
+    others = units.many(len(twice) - 1, "other rank", "other ranks")
+    more = f", and so {'is' if len(twice) == 2 else 'are'} {others}" if len(twice) > 1 else ""
+    times = "twice" if len(names) == 2 else f"{len(names)} times"
+    advice = (
+        "keep each job in a folder of its own"
+        if len(twice) > 1
+        else "keep one of them here, and move the rest elsewhere"
+    )
+    return (
+        f"rank {rank} is there {times} ({', '.join(names)}){more}, so these {traces} traces are not read as one job:"
+        f" {advice}; if they are cycles of the profiler, put each into a folder named for it (step_10, step_20)"
     )
 
 

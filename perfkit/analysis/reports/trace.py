@@ -55,7 +55,7 @@ from perfkit.trace.columns import Trace
 if TYPE_CHECKING:
     from perfkit.schema.record import RunRecord
 
-__all__ = ["FINDINGS", "TABLES", "View", "account_of", "findings_of", "report", "report_of"]
+__all__ = ["FINDINGS", "OF_FOLDER", "TABLES", "View", "account_of", "findings_of", "report", "report_of"]
 
 TABLES: tuple[TraceTable, ...] = (
     breakdown.PHASES,
@@ -119,6 +119,7 @@ FOLDS: tuple[Fold, ...] = (
 Find: TypeAlias = Callable[[Account, Scalars], Finding | None]
 FINDINGS: tuple[Find, ...] = (
     totals.trace_totals,
+    trace_findings.one_rank,
     step_findings.steps_from_ranges,
     trace_findings.unattributed_time,
     no_phase_evidence,
@@ -134,6 +135,12 @@ FINDINGS: tuple[Find, ...] = (
     roofline_findings.above_roof,
 )
 """Functions that look for findings, in the order of reading; the checks of `integrity.CHECKS` come after them."""
+
+OF_FOLDER: tuple[Find, ...] = (
+    trace_findings.only_rank,
+    *(find for find in FINDINGS if find is not trace_findings.one_rank),
+)
+"""The same of the only trace of a folder."""
 
 MODULE_TREE_MISFIT = Rule("module-tree-misfit", "trace", "the given module tree does not fit the trace")
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
 from perfkit.analysis.reports import recordings as recordings_report
 from perfkit.analysis.time.trace_table import View
 from perfkit.commands.inputs import traces
-from perfkit.commands.inputs.recordings import RecordingFile, are_of_one_job
+from perfkit.commands.inputs.recordings import RecordingFile, are_of_one_job, twice_there
 from perfkit.errors import UsageError
 from perfkit.schema import record as records
 from perfkit.schema.own_files import RECORD_FILE, inside
@@ -39,8 +40,12 @@ def recordings_of(
     *,
     read: Read = traces.load,
 ) -> Report:
-    """A row for each trace, by its place in the folder; names what cannot be read. Raises UsageError for none."""
-    rows, unread, sides = [], [], []
+    """A row for each trace, by its place in the folder; names what cannot be read, and copies of a rank's recording,
+    which are left out. Raises UsageError for none."""
+    rows, unread, sides, kept = [], [], [], []
+    names = {file: str(file.path.relative_to(folder) if folder else file.path) for file in files}
+    first: dict[recordings_report.Row, str] = {}
+    world = max((file.world_size or 0 for file in files), default=0)
     for file in files:
         try:
             trace = read(file.path)
@@ -48,14 +53,22 @@ def recordings_of(
             unread.append(str(error))
             continue
         rank = trace.recording.rank if file.rank is None else file.rank
-        name = file.path.relative_to(folder) if folder else file.path
-        row, side = recordings_report.read(trace, str(name), rank, view)
+        world = max(world, trace.recording.world_size or 0)
+        row, side = recordings_report.read(trace, names[file], rank, view)
+        same = first.setdefault(replace(row, recording=""), names[file])
+        if rank is not None and same != names[file]:
+            unread.append(f"{names[file]}, the same recording of rank {rank} as {same}: one of the two can go")
+            continue
+        kept.append(file)
         rows.append(row)
         sides += [side] if side is not None else []
     if not rows:
         raise UsageError(unread[0])
-    title, one_job = str(folder or "recordings"), are_of_one_job(files)
-    return recordings_report.report(title, rows, unread, one_job=one_job, sides=sides)
+    twice = {rank: [names[file] for file in several] for rank, several in twice_there(kept).items()}
+    return recordings_report.report(
+        str(folder or "recordings"), rows, unread, one_job=len(kept) == 1 or are_of_one_job(kept), sides=sides,
+        world=world, twice=twice,
+    )  # fmt: skip
 
 
 def with_processes(made: Report, trace: Trace, view: View | None = None) -> Report:

@@ -37,11 +37,22 @@ class RecordingFile(msgspec.Struct, frozen=True):
 def in_folder(folder: Path) -> list[RecordingFile]:
     """The traces of a folder, where there are several; of its folders, where it has none itself."""
     for depth in ("", "*/"):
-        named = loader.traces_in(folder, depth)
-        others = {path for name in ("*.json", "*.json.gz") for path in folder.glob(depth + name)} - set(named)
-        if files := sorted({*named, *(path for path in others if b'"traceEvents"' in _head(path))}):
+        if files := _traces(folder, depth):
             return [recording_file(path) for path in files] if len(files) > 1 else []
     return []
+
+
+def _traces(folder: Path, depth: str) -> list[Path]:
+    named = loader.traces_in(folder, depth)
+    others = {path for name in ("*.json", "*.json.gz") for path in folder.glob(depth + name)} - set(named)
+    return sorted({*named, *(path for path in others if b'"traceEvents"' in _head(path))})
+
+
+def alone_in(folder: Path) -> Path | None:
+    """The trace of a folder, or of its folders, where that is the only one and its name says nothing."""
+    if loader.traces_in(folder):
+        return None
+    return next((files[0] for depth in ("", "*/") if (files := _traces(folder, depth))), None)
 
 
 def of_one_job(inputs: Sequence[Input]) -> list[RecordingFile]:
@@ -61,12 +72,33 @@ def are_of_one_job(files: Sequence[RecordingFile]) -> bool:
     """
     if len(files) < 2:
         return False
-    ranks, worlds = {file.rank for file in files}, {file.world_size for file in files} - {None}
-    places = {(file.rank, _cycle(file.path)) for file in files}
-    if None not in ranks and len(worlds) < 2 and len(places) == len(files):
+    if _has_ranks(files) and max(map(len, _places(files).values())) == 1:
         return True
     workers = {named[1] if (named := _WORKER.fullmatch(file.path.name)) else None for file in files}
     return None not in workers and len(workers) == 1
+
+
+def twice_there(files: Sequence[RecordingFile]) -> dict[int, list[RecordingFile]]:
+    """The files of ranks that have several of one cycle, by rank, where this is all that speaks against one job.
+
+    Names alone may be of jobs of one process each: there have to be other ranks, or files that say that there are.
+    """
+    every = {file.rank for file in files}
+    if not _has_ranks(files) or (len(every) < 2 and all((file.world_size or 1) < 2 for file in files)):
+        return {}
+    return {rank: several for (rank, _), several in _places(files).items() if rank is not None and len(several) > 1}
+
+
+def _has_ranks(files: Sequence[RecordingFile]) -> bool:
+    return all(file.rank is not None for file in files) and len({file.world_size for file in files} - {None}) < 2
+
+
+def _places(files: Sequence[RecordingFile]) -> dict[tuple[int | None, str], list[RecordingFile]]:
+    """The files of each rank and cycle, by rank."""
+    found: dict[tuple[int | None, str], list[RecordingFile]] = {}
+    for file in sorted(files, key=lambda file: -1 if file.rank is None else file.rank):
+        found.setdefault((file.rank, _cycle(file.path)), []).append(file)
+    return found
 
 
 def _cycle(path: Path) -> str:

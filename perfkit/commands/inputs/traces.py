@@ -9,6 +9,7 @@ from pathlib import Path
 from perfkit.analysis.attribution.attribute import attribute
 from perfkit.analysis.attribution.captures import Captures, captures_of
 from perfkit.commands.console import progress
+from perfkit.commands.inputs.recordings import alone_in
 from perfkit.errors import UsageError
 from perfkit.schema.progress import Progress
 from perfkit.trace import load as loader
@@ -23,7 +24,8 @@ def load(
     content: Content = Content.ALL,
     reading: Callable[[str], AbstractContextManager[Progress]] = progress.reading,
 ) -> Trace:
-    """Like `trace.load.load`; `reading` shows the file's name and the progress."""
+    """Like `trace.load.load`; `reading` shows the file's name and the progress. Of a folder, the only trace there."""
+    path = (alone_in(Path(path)) if Path(path).is_dir() else None) or path
     with reading(Path(path).name) as advance:
         return loader.load(path, progress=advance, use_cache=use_cache, content=content)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME
+from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME, captured, one_rank, only_rank
 from perfkit.analysis.reports.trace import findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Finding
 from perfkit.trace.columns import Trace
-from tests.builders import TraceBuilder, device_step
+from tests.builders import TraceBuilder, device_step, saying
 
 
 def account(trace: Trace, **selection) -> Account:
@@ -112,3 +112,46 @@ def test_names_that_two_models_share_are_said_with_what_to_do():
 
 def trace_findings_of(b: TraceBuilder) -> tuple[Finding, ...]:
     return findings_of(account(b.build()))
+
+
+@pytest.mark.parametrize(
+    ("ranks", "world", "what"),
+    [
+        ([0], 4, "the trace of only 1 of 4 ranks was read, rank 0: it says nothing of ranks 1-3"),
+        ([1], 2, "the trace of only 1 of 2 ranks was read, rank 1: it says nothing of rank 0"),
+        ([3, 0], 4, "the traces of only 2 of 4 ranks were read, ranks 0, 3: they say nothing of ranks 1, 2"),
+        (range(8), 64, "the traces of only 8 of 64 ranks were read, ranks 0-7: they say nothing of ranks 8-63"),
+        (range(0, 64, 2), 64, "the traces of only 32 of 64 ranks were read: they say nothing of the others"),
+        ([], 2048, "the trace of only 1 of 2,048 ranks was read: it says nothing of the others"),
+        ([9], 4, "the trace of only 1 of 4 ranks was read, rank 9: it says nothing of the others"),
+    ],
+    ids=["one", "one of two", "two", "a node", "every other", "which is not known", "not of these"],
+)
+def test_who_is_missing_is_said(ranks, world, what):
+    found = captured(ranks, world)
+    assert found is not None
+    assert (found.rule.id, found.what) == ("captured-ranks", what)
+
+
+@pytest.mark.parametrize(("ranks", "world"), [([0, 1], 2), ([0], 1), ([0], None), ([], 1), ([0, 1, 2], 2)])
+def test_nothing_is_said_where_all_are_there_or_nobody_knows(ranks, world):
+    assert captured(ranks, world) is None
+
+
+@pytest.mark.parametrize(
+    ("rank", "world", "remark"),
+    [
+        (3, 4, "this is rank 3 of a job of 4 ranks: nothing here is about the other 3"),
+        (0, 2, "this is rank 0 of a job of 2 ranks: nothing here is about the other"),
+        (None, 2, "this is one rank of a job of 2 ranks: nothing here is about the other"),
+        (0, 1, None), (0, None, None), (None, None, None),
+    ],
+)  # fmt: skip
+def test_a_trace_of_one_rank_is_remarked_upon(rank, world, remark):
+    """GIVEN a trace that says its rank THEN a note where it was named itself, a first line where its folder was"""
+    about = account(saying(device_step().build(), rank=rank, world_size=world))
+    note, first = one_rank(about, {}), only_rank(about, {})
+    assert (note.what if note else None) == remark
+    assert (first is None) == (remark is None)
+    if note and first:
+        assert (note.rule.read, first.rule.read) == ("by topic", "first")

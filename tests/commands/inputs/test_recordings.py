@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from perfkit.commands.inputs.paths import inputs_of
-from perfkit.commands.inputs.recordings import are_of_one_job, in_folder, of_one_job, recording_file
+from perfkit.commands.inputs.recordings import (
+    alone_in,
+    are_of_one_job,
+    in_folder,
+    of_one_job,
+    recording_file,
+    twice_there,
+)
 
 
 def written(path: Path, rank: int | None = None, world_size: int = 8) -> Path:
@@ -97,3 +104,37 @@ def test_several_paths_are_of_one_job_by_what_they_say(tmp_path):
     assert of_one_job(inputs_of([ranks[0], same])) == []
     (tmp_path / "folder").mkdir()
     assert of_one_job(inputs_of([ranks[0], str(tmp_path / "folder")])) == []
+
+
+def test_the_only_trace_of_a_folder_is_found_by_its_content(tmp_path):
+    """GIVEN a folder with one trace whose name says nothing, or of a folder with it THEN it; names come first"""
+    (tmp_path / "settings.json").write_text("{}")
+    assert alone_in(tmp_path) is None
+    below = written(tmp_path / "rank_0" / "t.pt.trace.json")
+    assert alone_in(tmp_path) == below
+    beside = written(tmp_path / "rank0.json")
+    assert alone_in(tmp_path) == beside
+    written(tmp_path / "a.pt.trace.json")
+    assert alone_in(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("said", "twice"),
+    [
+        ({"a.json": (0, 4), "b.json": (0, 4), "c.json": (1, 4)}, {0: ["a.json", "b.json"]}),
+        ({"a.json": (0, 4), "b.json": (0, 4)}, {0: ["a.json", "b.json"]}),
+        ({"rank0.json": (), "rank0_again.json": (), "rank1.json": ()}, {0: ["rank0.json", "rank0_again.json"]}),
+        ({"rank0.json": (), "rank0_again.json": ()}, {}),
+        ({"a.json": (0, 4), "b.json": (0, 4), "c.json": (1, 8)}, {}),
+        ({"a.json": (0, 4), "b.json": (0, 4), "c.json": ()}, {}),
+        ({"a.json": (0, 4), "b.json": (1, 4)}, {}),
+        ({"step_5/a.json": (0, 4), "step_9/a.json": (0, 4)}, {}),
+    ],
+    ids=["by files", "one rank", "by names", "by names alone", "two jobs", "and another", "each once", "cycles"],
+)
+def test_a_rank_that_is_there_twice_is_named(tmp_path, said, twice):
+    for name, whose in said.items():
+        written(tmp_path / name, *whose)
+    files = in_folder(tmp_path)
+    assert {rank: [file.path.name for file in several] for rank, several in twice_there(files).items()} == twice
+    assert not (twice and are_of_one_job(files))

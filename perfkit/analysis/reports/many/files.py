@@ -11,6 +11,7 @@ import pandas as pd
 
 from perfkit.analysis.costs.flops import collectives
 from perfkit.analysis.findings.reading import cut_files
+from perfkit.analysis.findings.trace import captured
 from perfkit.analysis.reports.many import outliers as rows_apart
 from perfkit.analysis.reports.many.folded import FileRow, Folded
 from perfkit.analysis.reports.many.outliers import STEP, Outlier
@@ -186,6 +187,9 @@ def _findings(rows: Sequence[FileRow], partial: Partial, apart: Sequence[Outlier
     what = "device time" if partial.facts.on_device else "time"
     said = f"{len(read):,} traces with {len(partial.facts.steps):,} steps, {units.duration_ns(total)} of {what}"
     found = [Finding(MANY_FILES, said + (f"; median step {units.duration_ns(step)}" if step else ""))]
+    ranks, worlds = {row.rank for row in read}, {row.world for row in read}
+    if len(worlds) == 1 and None not in ranks:  # else they are of several jobs, or of none
+        found[:0] = filter(None, [captured({rank for rank in ranks if rank is not None}, *worlds)])
     left, names = [row for row in rows if row.why], _names(rows)
     if left:
         named = "; ".join(f"{names[row.file]}: {row.why.removeprefix(f'{row.file}: ')}" for row in left[:_MOST_NAMED])

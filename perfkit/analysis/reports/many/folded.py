@@ -46,6 +46,8 @@ class FileRow:
     why: str = ""
     """Why it could not be read; empty where it was."""
     rank: int | None = None
+    world: int | None = None
+    """Ranks of its job, where the file says."""
     host: str = ""
     bytes: int = 0
     events: int = 0
@@ -75,6 +77,7 @@ def folded(trace: Trace, view: View, *, size: int = 0, rank: int | None = None) 
     row = FileRow(
         file=trace.source,
         rank=trace.recording.rank if rank is None else rank,
+        world=trace.recording.world_size,
         host=host_of(trace.source),
         bytes=size,
         events=trace.facts.events,

@@ -12,7 +12,7 @@ import pandas as pd
 from perfkit.analysis.reports.many.folded import FOLDS, FileRow, Folded
 from perfkit.analysis.time.partial import Facts, Partial
 
-VERSION = 2
+VERSION = 3
 """Increase it whenever the same file would give other rows or sums."""
 
 

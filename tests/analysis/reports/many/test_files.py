@@ -85,3 +85,15 @@ def test_a_file_that_spells_scopes_otherwise_is_left_out():
 def test_without_any_file_the_first_reason_is_said():
     with pytest.raises(UsageError, match="not JSON"):
         report("job", joined([failed("a", "a: not JSON"), failed("b", "b: empty")]), View())
+
+
+def test_fewer_ranks_than_the_job_has_are_said_first():
+    """GIVEN ranks 0 to 5 that say they are of 64 THEN it is said; not where one is of another job, or says nothing"""
+    ranks = whole().rows
+    for rows, said in (
+        ([replace(row, world=64) for row in ranks], True), ([replace(row, world=6) for row in ranks], False),
+        ([replace(row, world=64 + (row.rank or 0)) for row in ranks], False), (ranks, False),
+    ):  # fmt: skip
+        first = report("job", Folded(tuple(rows), whole().parts), View()).findings[0]
+        wanted = "the traces of only 6 of 64 ranks were read, ranks 0-5: they say nothing of ranks 6-63"
+        assert (first.what == wanted) == said
