@@ -184,7 +184,7 @@ def test_what_cannot_work_is_one_line(flags, message, capsys):
 
 def test_a_mistake_under_a_profiler_is_said_once(capsys):
     """GIVEN a model that cannot be built, here nor in the process of plain steps WHEN profiled THEN the error alone"""
-    words = "--model models_of_a_test:Net: TypeError: "
+    words = "--model models_of_a_test:Net: TypeError: Net.__init__() got an unexpected"
 
     def refuses(_: RunConfig, folder: Path) -> Finished:
         folder.mkdir()
