@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import perfkit
 from perfkit import cli
@@ -386,12 +387,12 @@ def test_a_step_that_is_counted_twice_is_told_once(tmp_path, cycles, said):
 
 def test_a_step_of_data_alone_or_of_nothing_that_hooks_see_is_not_called_empty(tmp_path):
     """GIVEN batches that are skipped, and a loop without any module WHEN profiled THEN nobody is told of empty steps"""
-    batches = torch.utils.data.DataLoader(torch.ones(8, 4))
+    batches = DataLoader(TensorDataset(torch.ones(8, 4)))
 
     def skips() -> None:
         model = net()
         with perfkit.profile(model, tmp_path, profiler="none") as p:
-            for number, batch in enumerate(batches):
+            for number, (batch,) in enumerate(batches):
                 if number % 2:
                     model(batch)
                 p.step()
