@@ -59,7 +59,8 @@ def estimate(
     try:
         return _traced(config, build, None if config.step.device == "cpu" else beside, calls)
     except Exception as caught:
-        error = caught.__cause__ if isinstance(caught, StepFailsError) else caught
+        cause = caught.__cause__ if isinstance(caught, StepFailsError) else None
+        error = cause if isinstance(cause, Exception) else caught  # of sys.exit it says all
         if isinstance(error, PerfkitError):
             raise
         if isinstance(error, RuntimeError) and memory_limit.is_out_of_memory(error):

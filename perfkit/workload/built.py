@@ -92,7 +92,7 @@ class BuiltWorkload(StepWorkload):
             super().step(on_phase)
         except (MemoryError, UsageError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if _is_memory(error):
                 raise
             raise StepFailsError(f"{self._names} fails in its step: {_line(error)} (--debug shows where)") from error
@@ -104,7 +104,7 @@ class BuiltWorkload(StepWorkload):
             batch = self._batches.next()
         except (MemoryError, UsageError):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if _is_memory(error):
                 raise
             raise StepFailsError(
@@ -228,7 +228,8 @@ def _told(what: str, spec: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         if _is_memory(error):
             raise
-        raise UsageError(f"{what} {spec}: {type(error).__name__}: {error} (--debug shows where)") from error
+        said = _line(error) if isinstance(error, SystemExit) else f"{type(error).__name__}: {error}"
+        raise UsageError(f"{what} {spec}: {said} (--debug shows where)") from error
 
 
 def _is_memory(error: BaseException) -> bool:
@@ -240,6 +241,8 @@ def _is_memory(error: BaseException) -> bool:
 
 def _line(error: BaseException) -> str:
     """An error in one line; of a loader's worker the last of its lines, for the first says only which it was."""
+    if isinstance(error, SystemExit):
+        return f"it ends the run by sys.exit({', '.join(map(repr, error.args))})"
     lines = str(error).strip().splitlines() or [""]
     return lines[-1] if lines[0].startswith("Caught ") else f"{type(error).__name__}: {lines[0]}"
 

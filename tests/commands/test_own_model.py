@@ -10,8 +10,10 @@ import pytest
 
 from perfkit import Own, RunConfig, cli
 from perfkit.commands.inputs.flags import RunFlags, config_of
+from perfkit.commands.run import Doing
 from perfkit.errors import UsageError
 from perfkit.schema import computed, record
+from perfkit.schema.campaign import Finished
 from perfkit.schema.record import RunRecord
 from tests.runs import ENVIRONMENT, sample
 
@@ -178,6 +180,23 @@ def test_what_cannot_work_is_one_line(flags, message, capsys):
     assert cli.main(["run", *flags]) == 2
     [line] = [line for line in capsys.readouterr().err.splitlines() if line.startswith("perfkit: ")]
     assert line.startswith(f"perfkit: {message}")
+
+
+def test_a_mistake_under_a_profiler_is_said_once(capsys):
+    """GIVEN a model that cannot be built, here nor in the process of plain steps WHEN profiled THEN the error alone"""
+    words = "--model models_of_a_test:Net: TypeError: Net.__init__() got an unexpected"
+
+    def refuses(_: RunConfig, folder: Path) -> Finished:
+        folder.mkdir()
+        return Finished(
+            outcome="error", exit_code=2, signal=None, wall_s=1.0, stderr_tail=f"perfkit: {words}", record=None
+        )
+
+    flags = [*NAMED, "--model-arg", "hiden=4", *QUICK[:-2], "--profiler", "torch", "--overhead", "on"]
+    assert cli.main(["run", *flags], doing=Doing(run_child=refuses)) == 2
+    said = capsys.readouterr().err
+    assert said.count(words) == 1
+    assert said.splitlines()[-1].startswith(f"perfkit: {words}")
 
 
 def test_a_configuration_that_no_command_line_can_name_says_so():

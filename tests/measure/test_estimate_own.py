@@ -6,6 +6,7 @@ The tests of `measure.calls` are here too: the operators of a traced step, count
 from __future__ import annotations
 
 import functools
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -87,7 +88,13 @@ class Numeric(nn.Linear):
         return super().forward(torch.from_numpy(x.numpy()))
 
 
+class Exits(nn.Linear):
+    def forward(self, _: Tensor) -> Tensor:
+        sys.exit(3)
+
+
 MODULE = SimpleNamespace(
+    exits=lambda: Exits(8, 8),
     numeric=lambda: Numeric(8, 8),
     images=Images, Text=Text, pictures=lambda: torch.rand(4, 3, 48, 48), tokens=_tokens,
     double=lambda: Text().double(), half=lambda: Text().to(torch.bfloat16),
@@ -199,6 +206,11 @@ def test_a_value_that_is_read_is_taken_as_0_and_said():
 def test_a_model_that_needs_values_is_refused_in_one_line():
     with pytest.raises(UsageError, match=r"^--estimate runs the step on tensors without values, and the model"):
         estimate.estimate(config("numeric", "ones"), build)
+
+
+def test_a_model_that_ends_the_run_is_no_model_that_needs_values():
+    with pytest.raises(UsageError, match=r"^--model m:exits with .* in its step: it ends the run by sys\.exit\(3\) \("):
+        estimate.estimate(config("exits", "ones"), build)
 
 
 def test_what_cannot_be_built_without_values_is_one_line():

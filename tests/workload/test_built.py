@@ -135,7 +135,7 @@ def test_passes_seeds_and_modes_are_those_of_the_flags():
     [
         ({"model": "Nit"}, r"^--model pkg:Nit: AttributeError: .*'Nit' \(--debug shows where\)$"),
         ({"arguments": ("width=3",)}, r"^--model pkg:Net: TypeError: .*unexpected keyword argument 'width'"),
-        ({"model": "exits"}, r"^--model pkg:exits: SystemExit: bye \(--debug shows where\)$"),
+        ({"model": "exits"}, r"^--model pkg:exits: it ends the run by sys\.exit\('bye'\) \(--debug"),
         ({"model": "bare", "pass_type": "train"}, r"^--model pkg:bare has no parameters to train: use --pass-type fo"),
         ({"given": "fails"}, r"^--input pkg:fails: ZeroDivisionError: division by zero"),
         ({"model": "text"}, r"^--model pkg:text returned str, not a torch.nn.Module$"),
@@ -164,6 +164,20 @@ def test_a_step_that_fails_is_one_line():
         run(workload(given="wide"))
     with pytest.raises(RuntimeError, match=r"^CUDA out of memory$"):
         run(workload(given="memory"))
+
+
+@pytest.mark.parametrize("code", [3, 0], ids=["3", "0"])
+def test_a_step_that_ends_the_run_is_one_line(code: int):
+    """GIVEN a model that calls sys.exit WHEN run or read THEN one line says who did it, and its code: even 0 fails"""
+
+    def ends(*_: object) -> None:
+        sys.exit(code)
+
+    made = workload()
+    made.model.forward = ends
+    said = rf"^--model pkg:Net with --input pkg:tensor fails in its step: it ends the run by sys\.exit\({code}\) \(--d"
+    with pytest.raises(StepFailsError, match=said):
+        run(made)
 
 
 def test_each_step_computes_on_the_next_batch_of_a_loader():

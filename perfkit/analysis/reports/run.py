@@ -133,7 +133,7 @@ _OUTSIDE = "outside phases"
 def phase_times(record: RunRecord) -> Table:
     """One row for each phase of the step and one for the rest; the means add up to the step's mean."""
     wall = run_summary.wall_times(record.steps)
-    names = list(record.steps[0].phases_s) if record.steps else []
+    names = list(dict.fromkeys(name for sample in record.steps for name in sample.phases_s))
     series = {name: np.array([sample.phases_s.get(name, 0.0) for sample in record.steps]) for name in names}
     series[_OUTSIDE] = wall - sum(series.values(), start=np.zeros(len(wall)))
     rows = []

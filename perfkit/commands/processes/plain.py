@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perfkit.commands.console.progress import going_on, tell
+from perfkit.errors import UsageError
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
@@ -22,10 +23,13 @@ RunChild = Callable[[RunConfig, Path], Finished]
 """Runs a configuration in a process of its own, in a folder."""
 
 
-def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) -> dict[str, str]:
+def measure(
+    config: RunConfig, folder: Path, run_child: RunChild = run_child, refused: Callable[[str], None] = tell
+) -> dict[str, str]:
     """Measure `config` without its profiler in `folder`/plain; return the artifact it leaves, or none if it failed.
 
-    Call it before this process allocates the model: otherwise both would have to fit on the GPU.
+    Call it before this process allocates the model: otherwise both would have to fit on the GPU. A line says why it
+    failed; where that is a mistake of the user's, which a run in this process will find, too, `refused` gets the line.
     """
     tell("measuring plain steps in a fresh process, to find the profiler's overhead (--overhead off skips them)")
     place = folder / NAME
@@ -37,7 +41,8 @@ def measure(config: RunConfig, folder: Path, run_child: RunChild = run_child) ->
         if finished is None or finished.outcome != "ok":
             _remove(place)
     if finished.outcome != "ok":
-        tell(f"the profiler's overhead will not be known: {finished.outcome}: {finished.last_words}")
+        say = refused if finished.exit_code == UsageError.exit_code else tell
+        say(f"the profiler's overhead will not be known: {finished.outcome}: {finished.last_words}")
         return {}
     return {NAME: f"{NAME}/{RECORD_FILE}"}
 

@@ -66,6 +66,8 @@ class Cycle:
         self._workload = _Watched(model)
         self._names: list[str] = []
         """The step's phases so far, one for each stamp of the clock."""
+        self.empty = 0
+        """Measured steps in which nothing was found: no batch, forward, backward, optimizer or phase of the user's."""
         self._listeners: list[Observer] = []
         self._step: StepId | None = None
         self._phases = FoundPhases(self._stamp, self._was_loss, ranged=ranges.wanted(config, under_nsys=under_nsys()),
@@ -148,6 +150,7 @@ class Cycle:
         step, measured = self._step, self._recorder.measured
         self._phases.end_step()
         sample = self._added_up(self._clock.end())
+        self.empty += step.stage == "measured" and len(self._names) == 1  # with which a step begins
         for number, optimizer in enumerate(self._phases.optimizers):
             setattr(self._workload, f"optimizer_{number}", optimizer)
         with signals.held():

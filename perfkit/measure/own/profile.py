@@ -41,6 +41,10 @@ _NEVER_CALLED = (
     "perfkit: no measured step calls the model or a part right under it, so there is no phase forward: pass what the"
     " loop calls, of a compiled model the wrapper and not what is in it"
 )
+_EMPTY = (
+    "perfkit: {} of {} measured steps look empty: no batch, no call of the model, no backward and no optimizer in them;"
+    " every mean counts them: see that {} counts each step once"
+)
 
 
 class Report(Protocol):
@@ -81,7 +85,7 @@ class Profile:
         self._model, self._config, self._schedule, self._make = model, config, schedule, make
         self._rank = rank
         self._cycle: Cycle | None = None
-        self._steps = 0
+        self._steps = self._empty = 0
         self._entered = self._left = False
         self._thread = 0
         """The one that entered it: PyTorch's profiler crashes where another ends what it began."""
@@ -120,6 +124,8 @@ class Profile:
             _tell(f"saved in {self.folder}")
             if error is None and self._was_never_called():
                 warnings.warn(_NEVER_CALLED, RuntimeWarning, stacklevel=2)
+            if error is None and 0 < self._empty < (count := sum(len(record.steps) for record in self.records)):
+                warnings.warn(_EMPTY.format(self._empty, count, self.counted_by), RuntimeWarning, stacklevel=2)
             return
         _remove_empty(self.folder)
         if error is None:
@@ -193,6 +199,7 @@ class Profile:
         cycle, self._cycle = self._cycle, None
         if cycle is not None and (record := cycle.end(error)) is not None:
             self.records.append(record)
+            self._empty += cycle.empty
 
     def _was_never_called(self) -> bool:
         """Whether the loop trains something, and it is not what the profile was given."""

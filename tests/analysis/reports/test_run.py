@@ -80,6 +80,15 @@ def test_each_phase_is_a_row_and_the_rest_is_the_last():
     assert summed == {"mean_s", "share"}
 
 
+def test_a_phase_that_the_first_step_has_not_is_a_row():
+    """GIVEN gradients of two steps accumulated, so that the second alone has an optimizer THEN it has its time"""
+    table = run_report.phase_times(
+        trained(steps=(sample(0.01, forward=0.01), sample(0.03, forward=0.01, optimizer=0.02)))
+    )
+    found = dict(zip(table.frame["phase"], table.frame["mean_s"], strict=True))
+    assert found == pytest.approx({"forward": 0.01, "optimizer": 0.01, "outside phases": 0.0})
+
+
 def test_what_observers_added_by_a_name_is_a_table_for_everyone_where_there_is_any():
     """GIVEN a number, a text and what could not be read THEN each is a row, raw in JSON, for every writer"""
     report = run_report.report(trained(observed={"files left open": 4, "governor": "none", "unknown": None}))

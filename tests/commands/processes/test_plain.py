@@ -17,7 +17,9 @@ from perfkit.schema.config import RunConfig
 from tests import runs
 
 
-def child(outcome: Outcome, asked: list[RunConfig], **saved: Any) -> Callable[[RunConfig, Path], Finished]:
+def child(
+    outcome: Outcome, asked: list[RunConfig], *, exit_code: int | None = None, **saved: Any
+) -> Callable[[RunConfig, Path], Finished]:
     """A process that leaves a record with these changes, and a log, and ends so."""
 
     def run_child(config: RunConfig, folder: Path) -> Finished:
@@ -26,7 +28,9 @@ def child(outcome: Outcome, asked: list[RunConfig], **saved: Any) -> Callable[[R
         folder.with_name(folder.name + ".log").touch()
         if saved:
             record.save(runs.saved(**saved), folder)
-        return Finished(outcome=outcome, exit_code=None, signal=None, wall_s=1.0, stderr_tail="a word\n", record=None)
+        return Finished(
+            outcome=outcome, exit_code=exit_code, signal=None, wall_s=1.0, stderr_tail="a word\n", record=None
+        )
 
     return run_child
 
@@ -62,6 +66,16 @@ def test_what_a_failed_child_leaves_stays_only_where_it_has_steps(tmp_path, caps
     assert (tmp_path / "plain").exists() is stays
     assert not (tmp_path / "plain.log").exists()
     assert f"the profiler's overhead will not be known: {outcome}: a word" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("exit_code", [1, 2])
+def test_a_mistake_of_the_users_is_left_to_the_run_itself(tmp_path, capsys, exit_code):
+    """GIVEN a child that ends by a crash (1), or as a request that cannot work (2) THEN only the crash is said here"""
+    refused: list[str] = []
+    plain.measure(runs.quick(profiler="torch"), tmp_path, child("error", [], exit_code=exit_code), refused.append)
+    line = "the profiler's overhead will not be known: error: a word"
+    assert refused == [line] * (exit_code == 2)
+    assert capsys.readouterr().err.count(line) == (exit_code == 1)
 
 
 def test_a_child_that_raises_leaves_nothing(tmp_path):

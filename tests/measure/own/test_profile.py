@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 import perfkit
 from perfkit import cli
@@ -363,6 +365,45 @@ def test_names_may_have_any_character(tmp_path):
         p.step()
     assert list(p.record.steps[0].phases_s) == ["data", "Vorwärts"]
     assert set(names) <= set(p.report.table("layers").frame["scope"])
+
+
+def told(what: Callable[[], Any]) -> list[str]:
+    """perfkit's warnings of a call."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        what()
+    return [str(one.message) for one in warned if str(one.message).startswith("perfkit")]
+
+
+@pytest.mark.parametrize(("cycles", "said"), [(1, "2 of 4"), (2, "4 of 8")])
+def test_a_step_that_is_counted_twice_is_told_once(tmp_path, cycles, said):
+    """GIVEN a loop that calls p.step() twice a step WHEN profiled THEN one warning says that every second is empty"""
+    twice = partial(loop, tmp_path, 20, each=lambda p: p.step(), active=4, repeat=cycles, profiler="none")
+    assert told(twice) == [
+        f"perfkit: {said} measured steps look empty: no batch, no call of the model, no backward and no optimizer in"
+        " them; every mean counts them: see that p.step() counts each step once"
+    ]
+
+
+def test_a_step_of_data_alone_or_of_nothing_that_hooks_see_is_not_called_empty(tmp_path):
+    """GIVEN batches that are skipped, and a loop without any module WHEN profiled THEN nobody is told of empty steps"""
+    batches = DataLoader(TensorDataset(torch.ones(8, 4)))
+
+    def skips() -> None:
+        model = net()
+        with perfkit.profile(model, tmp_path, profiler="none") as p:
+            for number, (batch,) in enumerate(batches):
+                if number % 2:
+                    model(batch)
+                p.step()
+
+    def has_no_module() -> None:
+        with perfkit.profile(net(), tmp_path, profiler="none") as p:
+            for _ in range(6):
+                X.sum()
+                p.step()
+
+    assert told(skips) == told(has_no_module) == []
 
 
 def test_a_model_that_is_never_called_is_told(tmp_path):
