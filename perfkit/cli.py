@@ -26,8 +26,8 @@ _COMPLETE = "__complete"
 _READERS = frozenset({"analyze", "compare", "explain", "history", "memory", "report"})
 """Commands that run nobody's code in this process."""
 
-_SPREADING = ("--workers", "--scheduler")
-"""Other processes then send tables, which pandas without pyarrow may not be able to load."""
+_SPREADING = "--scheduler"
+"""Processes of others then send tables, which pandas without pyarrow may not be able to load. Own workers are lean."""
 
 _EPILOGUE = (
     "Add --no-color to any command for plain output (as NO_COLOR in the environment does),"
@@ -216,7 +216,7 @@ def _let_go_of_streams() -> None:
 
 def _only_reads(arguments: Sequence[str]) -> bool:
     """Whether a command reads and prints, and all of it in this process."""
-    is_spread = any(argument.partition("=")[0] in _SPREADING for argument in arguments)
+    is_spread = any(argument.partition("=")[0] == _SPREADING for argument in arguments)
     return bool(arguments) and arguments[0] in _READERS and not is_spread
 
 

@@ -29,3 +29,8 @@ def load() -> None:
             importlib.import_module("pandas")
         finally:
             del sys.modules["pyarrow"]
+
+
+def dask_setup(_worker: object) -> None:
+    """What Dask calls in a worker of this machine that is to load this module first."""
+    load()

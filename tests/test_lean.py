@@ -44,7 +44,7 @@ def test_numpy_starts_no_threads() -> None:
 
 @pytest.mark.parametrize(
     ("flags", "loads"),
-    [([], False), (["--workers", "2"], True), (["--workers=2"], True), (["--scheduler=tcp://x:1"], True)],
+    [([], False), (["--workers", "2"], False), (["--scheduler", "tcp://x:1"], True), (["--scheduler=tcp://x:1"], True)],
 )
 def test_pandas_has_pyarrow_where_other_processes_send_tables(flags: list[str], loads: bool) -> None:
     """GIVEN processes whose pandas has pyarrow THEN this one's has it, too: else it could not load what they send"""

@@ -25,6 +25,7 @@ FAN = 8
 _SETTINGS = {
     "distributed.scheduler.worker-saturation": 1.0,  # no file waits at a worker that may end
     "distributed.worker.profile.enabled": False,  # nobody reads it, and its stacks are kept
+    "distributed.worker.preload": ["perfkit.lean"],  # whose dask_setup it calls: a fifth less memory
 }
 
 _Item = TypeVar("_Item")

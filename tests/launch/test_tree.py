@@ -97,6 +97,15 @@ def test_the_result_is_that_of_one_process(client: Any, count: int) -> None:
     assert len(said) == count
 
 
+def loaded() -> list[bool]:
+    return [name in sys.modules for name in ("pandas", "pyarrow")]
+
+
+def test_workers_of_this_machine_have_pandas_without_pyarrow(client: Any) -> None:
+    """GIVEN workers THEN they need less memory, and send nothing that the command's own process could not load"""
+    assert list(client.run(loaded).values()) == [[True, False]] * 2
+
+
 def test_a_worker_that_dies_loses_nothing(client: Any, tmp_path: Path) -> None:
     """GIVEN 30 items WHEN the process that reads the 20th is killed, once THEN the result is the same"""
     found = tree.fold_by(client, range(30), Tree(partial(deadly, 20, tmp_path / "died"), lost, together))
