@@ -26,9 +26,6 @@ _COMPLETE = "__complete"
 _READERS = frozenset({"analyze", "compare", "explain", "history", "memory", "report"})
 """Commands that run nobody's code in this process."""
 
-_SPREADING = "--scheduler"
-"""Processes of others then send tables, which pandas without pyarrow may not be able to load. Own workers are lean."""
-
 _EPILOGUE = (
     "Add --no-color to any command for plain output (as NO_COLOR in the environment does),"
     " and --debug for the traceback behind an error."
@@ -215,9 +212,9 @@ def _let_go_of_streams() -> None:
 
 
 def _only_reads(arguments: Sequence[str]) -> bool:
-    """Whether a command reads and prints, and all of it in this process."""
-    is_spread = any(argument.partition("=")[0] == _SPREADING for argument in arguments)
-    return bool(arguments) and arguments[0] in _READERS and not is_spread
+    """Whether a command reads and prints, without tables from workers whose pandas has pyarrow, which it would need."""
+    has_others = any(argument.partition("=")[0] == "--scheduler" for argument in arguments)  # own workers are lean
+    return bool(arguments) and arguments[0] in _READERS and not has_others
 
 
 def _checked(arguments: Sequence[str]) -> list[str]:

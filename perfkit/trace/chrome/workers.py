@@ -213,8 +213,8 @@ class _Worker:
             answer = self.pipe.recv()
         except (EOFError, OSError) as error:
             raise DoubtfulError from error
-        if not answer:
-            raise DoubtfulError if answer is None else RoundedError
+        if isinstance(answer, type):
+            raise answer
         data, columns = answer
         view, at, buffers = slot.columns, 0, []
         for column in columns:
@@ -243,7 +243,7 @@ def _work(pipe: Connection, slots: list[_Slot], builder: ColumnBuilder) -> None:
             for begin, end in spans:
                 builder.add(decode_array(text[begin:end], floats=builder.floats))
         except (*DECODE_ERRORS, RoundedError) as error:
-            pipe.send(() if isinstance(error, RoundedError) else None)
+            pipe.send(RoundedError if isinstance(error, RoundedError) else DoubtfulError)
             return
         buffers: list[pickle.PickleBuffer] = []
         data = pickle.dumps(builder.delta(known), protocol=5, buffer_callback=buffers.append)
