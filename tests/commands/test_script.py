@@ -97,13 +97,13 @@ def test_it_may_remove_the_folder_that_it_was_started_in(tmp_path, monkeypatch):
 
 def test_what_it_forks_ends_with_its_own_code_and_leaves_no_record(capfd):
     fork = "        if step == 3 and not os.fork():\n            print('forked', flush=True)\n            sys.exit(5)\n"
-    ending = "    print('ended', os.waitstatus_to_exitcode(os.wait()[1]))\n"
+    awaited = "    print('ended', os.waitstatus_to_exitcode(os.wait()[1]), flush=True)\n"
     Path("my_train.py").write_text(
-        "import os\n" + SOURCE.replace('    print("steps"', fork + '    print("steps"') + ending
+        "import os\n" + SOURCE.replace('    print("steps"', fork + awaited + '    print("steps"')
     )
     assert run("my_train.py") == 0
     captured = capfd.readouterr()
-    assert captured.out.startswith("__main__ []\nforked\nsteps 6\nended 5\n")
+    assert captured.out.startswith("__main__ []\nforked\nended 5\nsteps 6\n")
     assert (captured.err + captured.out).count("saved in run") == 1
 
 
