@@ -183,6 +183,46 @@ def test_too_few_steps_are_said_in_one_line(capsys):
     )
 
 
+TWO_OPTIMIZERS = """
+import torch
+from torch import nn
+
+one, other = nn.Linear(4, 1), nn.Linear(4, 4)
+optimizers = {part: torch.optim.SGD(part.parameters(), lr=0.1) for part in (one, other)}
+
+def update(part, name):
+    optimizers[part].zero_grad()
+    part(torch.ones(2, 4)).sum().backward()
+    optimizers[part].step()
+    print(name, end=" ", flush=True)
+
+for _ in range(8):
+    for _ in range(FIRST):
+        update(one, "one")
+    update(other, "other")
+"""
+
+
+def test_a_step_of_two_optimizers_is_both(capsys):
+    """GIVEN networks that have an optimizer each WHEN run THEN both are known, and a step ends with the second's"""
+    Path("my_train.py").write_text(TWO_OPTIMIZERS.replace("FIRST", "1"))
+    assert run("--stop-after", "--profiler", "torch", "my_train.py") == 0
+    assert capsys.readouterr().out.startswith("one other " * 4)
+    assert {"Linear", "Linear_2"} <= set(perfkit.report("run").table("layers").frame["scope"])
+
+
+def test_an_optimizer_that_comes_late_is_not_waited_for(capsys):
+    """GIVEN one that steps three times before the other WHEN run THEN its second step shows the modules"""
+    Path("my_train.py").write_text(TWO_OPTIMIZERS.replace("FIRST", "3"))
+    assert run("--stop-after", "my_train.py") == 0
+    assert capsys.readouterr().out.startswith("one one one other one one ")
+    assert cli.main(["run", "--warmup-steps", "30", "--folder", "more", "my_train.py"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "no step was measured: the optimizer stepped 24 times, and the first to be measured would be step 33,"
+        " after 2 that show the modules and 30 to warm up: choose fewer --warmup-steps"
+    )
+
+
 IN_A_THREAD = """
 import threading, torch
 def train():

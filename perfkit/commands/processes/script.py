@@ -70,7 +70,7 @@ def run(asked: Asked, config: RunConfig, folder: Path, more: Sequence[Observer])
         from perfkit.measure.own import script
 
     def configured(device: str) -> RunConfig:
-        print(f"{asked.name}: its first step is over, {_plan(config)} on {device}", file=sys.stderr)
+        print(f"{asked.name}: its modules are found; {_plan(config)} on {device}", file=sys.stderr)
         own = Own(name=Path(asked.name).name)
         measurement = dataclasses.replace(config.measurement, gc="on")
         return RunConfig(workload=own, step=Step(device=device), measurement=measurement)
@@ -100,15 +100,17 @@ def why_empty(ended: Ended, config: RunConfig) -> str:
         if ended.elsewhere:
             return "no step was measured: the optimizer stepped in another thread than the script's own: none counts"
         return "no step was measured: no optimizer of PyTorch stepped, and its steps are what is counted"
-    steps, needed = config.measurement, 2 + config.measurement.warmup_steps
+    steps, needed = config.measurement, ended.shown + config.measurement.warmup_steps + 1
     if ended.steps >= needed:
         return "no step was measured: no module with parameters was called in the first step of the optimizer"
     return (
         f"no step was measured: the optimizer stepped {ended.steps} times, and the first to be measured would be step"
-        f" {needed}, after 1 that shows the modules and {steps.warmup_steps} to warm up: choose fewer --warmup-steps"
+        f" {needed}, after {ended.shown} that {'shows' if ended.shown == 1 else 'show'} the modules and"
+        f" {steps.warmup_steps} to warm up: choose fewer --warmup-steps"
     )
 
 
 def _plan(config: RunConfig) -> str:
     steps = config.measurement
-    return f"{steps.warmup_steps} to warm up and {steps.measure_steps} to measure follow,"
+    warmup = f"{steps.warmup_steps} step{'' if steps.warmup_steps == 1 else 's'}"
+    return f"{warmup} to warm up and {steps.measure_steps} to measure follow,"

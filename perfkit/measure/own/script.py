@@ -2,8 +2,8 @@
 
 Until its first optimizer step the script is only watched: a global hook sees which modules are called outermost. From
 then on it is a cycle as of `perfkit.profile`. A step ends with the first thing found after the optimizer's step: a
-batch, zero_grad, a forward; so what follows the optimizer (a scheduler, a log) is still its own. Steps are those of
-the optimizer that stepped first: a second one's, of a GAN, is a part of them.
+batch, zero_grad, a forward; so what follows the optimizer (a scheduler, a log) is still its own. Of several optimizers,
+as of a GAN, each has stepped before the cycle begins, if none of them steps twice by then; the last one ends a step.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 import torch
 from torch import nn
@@ -54,7 +54,9 @@ class Ended:
     exit_code: int
     record: RunRecord | None
     steps: int
-    """Of its optimizer."""
+    """Of its optimizer; of several, of the one that ends a step."""
+    shown: int = 1
+    """How many of them were over before the first that is measured or warms up."""
     elsewhere: bool = False
     """Whether an optimizer stepped in another thread than the script's own, which is not counted."""
 
@@ -69,7 +71,7 @@ class Script:
         self, configure: Callable[[str], RunConfig], folder: Path, more: Sequence[Observer] = (), *, stop_after: bool
     ) -> None:
         self.record: RunRecord | None = None
-        self.steps = 0
+        self.shown = 1
         self.elsewhere = False
         # A script may change its working directory: the folder stays where it was asked for.
         self._configure, self._folder, self._more, self._stop_after = configure, folder.absolute(), more, stop_after
@@ -80,6 +82,9 @@ class Script:
         self._built: WeakSet[nn.Module] = WeakSet()
         """Modules that were given a part: one that `compile()` was called on tells no hook of its calls."""
         self._optimizer: Optimizer | None = None
+        """The one that ends a step: while the script is watched, whichever stepped last."""
+        self._steps: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
+        """Of each optimizer that was made."""
         self._due = False
         self._cycle: Cycle | None = None
         self._undo: list[Callable[[], None]] = []
@@ -97,6 +102,7 @@ class Script:
             register_module_module_registration_hook(self._registered).remove,
             register_module_forward_pre_hook(self._entering).remove,
             register_module_forward_hook(self._left, always_call=True).remove,
+            wrapped(Optimizer, "__init__", self._made),
             wrapped(Optimizer, "zero_grad", self._before),
             wrapped(_BaseDataLoaderIter, "__next__", self._before),
         ]
@@ -117,16 +123,25 @@ class Script:
         """Whether this is a process that the script forked: its steps are not the script's, and nobody's record."""
         return os.getpid() != self._process
 
+    @property
+    def steps(self) -> int:
+        """Of the optimizer that ends a step."""
+        return self._steps[self._optimizer] if self._optimizer is not None else 0
+
+    def _made(self, function: Callable[..., Any], optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        self._steps[optimizer] = 0
+        function(optimizer, *args, **kwargs)
+
     def _stepped(self, optimizer: Optimizer, *_: Any) -> None:
         if torch.compiler.is_compiling():
             return
         if threading.get_ident() != self._thread:
             self.elsewhere = True
             return
-        if self._optimizer is None:
+        self._steps[optimizer] = self._steps.get(optimizer, 0) + 1
+        if self._watching:
             self._optimizer = optimizer
         if optimizer is self._optimizer:
-            self.steps += 1
             self._due = True
 
     def _registered(self, module: nn.Module, *_: object) -> None:
@@ -160,10 +175,15 @@ class Script:
                 self._end(None)
                 if self._stop_after:
                     raise Enough
-        elif self.record is None and (model := self._model()) is not None:
+        elif self.record is None and self._all_stepped() and (model := self._model()) is not None:
             self._unwatch()
+            self.shown = self.steps
             config = self._configure(device_of(model))
             self._cycle = Cycle(config, self._folder, model, self._more, first=OUTSIDE, between=self._next_step)
+
+    def _all_stepped(self) -> bool:
+        """Whether every optimizer has stepped; one that steps again before another's first is not kept waiting."""
+        return all(self._steps.values()) or max(self._steps.values()) > 1
 
     def _model(self) -> nn.Module | None:
         """The modules with parameters that were called outermost, or are compiled, as one; None without any."""
@@ -216,7 +236,7 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
             os.chdir(here)
     if script.is_forked:
         _leave(code)
-    return Ended(code, script.record, script.steps, script.elsewhere)
+    return Ended(code, script.record, script.steps, script.shown, script.elsewhere)
 
 
 def _is_of_runpy(error: Exception) -> bool:
