@@ -314,13 +314,13 @@ def _measure(
     if profiled and config.measurement.measure_steps > _MANY_PROFILED:
         _tell(f"{config.measurement.measure_steps} profiled steps: writing the trace takes long; 10 are usually enough")
     wants_overhead = options.overhead == "on" and profiled and not under_nsys()
-    refused: list[str] = []  # said only where this run, which comes to the same, does not say it itself
+    refused: list[str] = []  # said only where this run does not come to the same and say it itself
     artifacts = plain.measure(config, folder, doing.run_child, refused.append) if wants_overhead else {}
     with RunProgress(config) as progress:
         live = () if events is None else (StepEvents(events.events, _tell),)
         kept = results(folder, options.save_results, options.results_batch)
         record = doing.run(config, folder, (*usual(), Beside(artifacts), *kept, *live, progress))
-    for line in refused:
+    for line in refused if record.failure is None else ():
         _tell(line)
     return record
 

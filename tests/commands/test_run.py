@@ -332,6 +332,18 @@ def failing(error: BaseException) -> Any:
     return measure
 
 
+def test_memory_that_plain_steps_did_not_find_either_is_said_once(run):
+    def fails(_: RunConfig, folder: Path) -> Finished:
+        folder.mkdir()
+        said = "perfkit: out of memory in model"
+        return Finished(outcome="oom", exit_code=3, signal=None, wall_s=1.0, stderr_tail=said, record=None)
+
+    seams = {"run": failing(RuntimeError(CPU_OOM)), "run_child": fails}
+    result = run(*FEW, "--profiler", "torch", "--overhead", "on", **seams)
+    assert result.code == 3
+    assert result.err.count("out of memory") == 1
+
+
 def test_out_of_memory_is_a_result(run):
     # WHEN
     result = run(*FEW, "--output", "r.csv", run=failing(RuntimeError(CPU_OOM)))

@@ -17,6 +17,7 @@ from perfkit.analysis.time.cells import REASONS
 from perfkit.analysis.time.summary import Scalars
 from perfkit.schema import units
 from perfkit.schema.finding import Cost, Evidence, Finding, Rule
+from perfkit.trace.recording import Recording
 
 _NAMES_SHOWN = 3
 
@@ -149,6 +150,16 @@ def one_rank(account: Account, _: Scalars) -> Finding | None:
     whose = "one rank" if rank is None else f"rank {rank}"
     others = "the other" if world == 2 else f"the other {world - 1:,}"
     return Finding(ONE_RANK, f"this is {whose} of a job of {world:,} ranks: nothing here is about {others}")
+
+
+def one_rank_each(a: Recording, b: Recording) -> Finding | None:
+    """The same of two traces; None where neither says that it is of one rank of several."""
+    sides = [
+        f"{name} is {'one rank' if one.rank is None else f'rank {one.rank}'} of {one.world_size:,}"
+        for name, one in (("A", a), ("B", b))
+        if (one.world_size or 0) > 1
+    ]
+    return Finding(ONE_RANK, f"{' and '.join(sides)}: nothing here is about other ranks") if sides else None
 
 
 def _others(ranks: Collection[int], world: int) -> str:

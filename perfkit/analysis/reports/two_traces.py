@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
+from perfkit.analysis.findings.trace import one_rank_each
 from perfkit.analysis.kernels.short_names.unique import NAMES, short_names
 from perfkit.analysis.kernels.spelling import spelling
 from perfkit.analysis.reports import changes, differences
@@ -105,6 +106,7 @@ def report(trace_a: Trace, trace_b: Trace, view: View | None = None, margin: flo
         *_shares(tables, _what_time(a.on_device)),
         *differences.what_changed(tables, " a step" if a.steps and b.steps else "", each),
         *((differences.one_of_each(),) if a.on_device or sides.one_instrument else ()),
+        *filter(None, [one_rank_each(trace_a.recording, trace_b.recording)]),
         *_findings(sides, devices, tables, rule),
     )
     title = f"{Path(trace_a.source).name} and {Path(trace_b.source).name}"

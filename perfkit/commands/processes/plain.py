@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from perfkit.commands.console.progress import going_on, tell
-from perfkit.errors import UsageError
+from perfkit.errors import OutOfMemoryError, UsageError
 from perfkit.launch.processes import run_child
 from perfkit.schema import record
 from perfkit.schema.campaign import Finished
@@ -29,7 +29,7 @@ def measure(
     """Measure `config` without its profiler in `folder`/plain; return the artifact it leaves, or none if it failed.
 
     Call it before this process allocates the model: otherwise both would have to fit on the GPU. A line says why it
-    failed; where that is a mistake of the user's, which a run in this process will find, too, `refused` gets the line.
+    failed; where a run in this process will say it, too, of a mistake of the user's or of memory, `refused` gets it.
     """
     tell("measuring plain steps in a fresh process, to find the profiler's overhead (--overhead off skips them)")
     place = folder / NAME
@@ -41,7 +41,7 @@ def measure(
         if finished is None or finished.outcome != "ok":
             _remove(place)
     if finished.outcome != "ok":
-        say = refused if finished.exit_code == UsageError.exit_code else tell
+        say = refused if finished.exit_code in (UsageError.exit_code, OutOfMemoryError.exit_code) else tell
         say(f"the profiler's overhead will not be known: {finished.outcome}: {finished.last_words}")
         return {}
     return {NAME: f"{NAME}/{RECORD_FILE}"}

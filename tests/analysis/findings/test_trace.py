@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 
 from perfkit.analysis.attribution.attribute import Phase, attribute
-from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME, captured, one_rank, only_rank
+from perfkit.analysis.findings.trace import UNATTRIBUTED_TIME, captured, one_rank, one_rank_each, only_rank
 from perfkit.analysis.reports.trace import findings_of, report
 from perfkit.analysis.time.account import Account, Selection, account_for
 from perfkit.render.findings import lines
 from perfkit.schema.finding import Finding
 from perfkit.trace.columns import Trace
+from perfkit.trace.recording import Recording, Tool
 from tests.builders import TraceBuilder, device_step, saying
 
 
@@ -155,3 +156,17 @@ def test_a_trace_of_one_rank_is_remarked_upon(rank, world, remark):
     assert (first is None) == (remark is None)
     if note and first:
         assert (note.rule.read, first.rule.read) == ("by topic", "first")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "remark"),
+    [
+        ((0, 8), (3, 8), "A is rank 0 of 8 and B is rank 3 of 8: nothing here is about other ranks"),
+        ((None, 2), (0, 1), "A is one rank of 2: nothing here is about other ranks"),
+        ((None, None), (1, 2), "B is rank 1 of 2: nothing here is about other ranks"),
+        ((0, 1), (None, None), None),
+    ],
+)
+def test_two_traces_are_each_of_one_rank(a, b, remark):
+    found = one_rank_each(*(Recording(Tool.KINETO, rank=rank, world_size=world) for rank, world in (a, b)))
+    assert (found.what if found else None) == remark

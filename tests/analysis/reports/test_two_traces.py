@@ -15,7 +15,7 @@ from perfkit.render.terminal import render
 from perfkit.schema.report import Report
 from perfkit.trace.columns import HostKind
 from perfkit.trace.load import load
-from tests.builders import TraceBuilder
+from tests.builders import TraceBuilder, saying
 from tests.corpus import corpus_file
 from tests.nsys_export import NsysExport, as_nsys
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
@@ -94,6 +94,12 @@ def test_recordings_of_different_numbers_of_steps_are_compared_per_step():
     assert set(report.summary["disagreements"].values()) == {0}
     assert frame(report, "kernels")["count_b"].tolist() == [1.0, 1.0]
     assert "counts and times are per step: A has 2 steps, B has 5 steps" in lines_in(report)
+
+
+def test_of_which_ranks_they_are_is_said():
+    a, b = (saying(training().build(), rank=rank, world_size=4) for rank in (0, 2))
+    remark = "A is rank 0 of 4 and B is rank 2 of 4: nothing here is about other ranks"
+    assert remark in [found.what for found in trace_comparison.report(a, b).findings]
 
 
 def test_margins_are_in_points_of_the_share():
