@@ -63,7 +63,8 @@ def _lines(said: str) -> int:
 
 def _processes(said: str) -> int:
     """Number of announced processes without the one that is still running."""
-    return max(len(re.findall(r"^process \d+ of ", said, re.MULTILINE)) - 1, 0)
+    begun = map(int, re.findall(r"^process (\d+) of ", said, re.MULTILINE))  # said again each ten seconds
+    return max(begun, default=1) - 1
 
 
 def runs(folder: Path) -> list[RunRecord]:

@@ -80,6 +80,11 @@ def test_a_run_that_kept_all_is_right(tmp_path):
     assert judged(tmp_path) == 1
 
 
+def test_a_process_that_is_named_again_has_not_ended():
+    said = "process 1 of 4: A.1\nprocess 1 of 4: A.1, 10 s so far\n"
+    assert [COMMAND["compare"].announced(text) for text in ("", said, said + "process 2 of 4: B.1\n")] == [0, 0, 1]
+
+
 @pytest.mark.parametrize(
     ("ended", "message"),
     [

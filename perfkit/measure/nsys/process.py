@@ -42,6 +42,8 @@ _OF_NSYS = re.compile(
     r"|Collecting data\.*|\[\d/\d\] \[[^]]*\] \S*?\.(nsys-rep|qdrep|sqlite)|\s+/.*\.(nsys-rep|qdrep|qdstrm|sqlite)$)"
 )
 """What nsys itself says on standard output; what follows a bar that has no line end yet is the application's."""
+_AGENT_LOST = "Connection to Agent lost"
+"""nsys's own words, on standard error, before it ends with exit code 0, and without a report, whatever ran in it."""
 _ERROR = "perfkit: "
 """Prefix of the inner run's error line, which is not passed on, because the caller reports it."""
 
@@ -62,6 +64,8 @@ class Ended:
     """Why nsys had to be stopped, "" if it ended by itself."""
     interrupted: signal.Signals | None
     """The signal that arrived and was passed on; None if none did."""
+    lost: str = ""
+    """What nsys said of its agent's end, which it does not survive; "" if nothing."""
 
 
 def run(
@@ -166,7 +170,7 @@ class _Listener:
         hear: Callable[[str], None],
         hear_output: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.said = self.complaint = self.error = ""
+        self.said = self.complaint = self.error = self.lost = ""
         self.pass_lines_on = True
         self._hear, self._hear_output = hear, hear_output
         self._selector = selectors.DefaultSelector()
@@ -185,6 +189,8 @@ class _Listener:
             self.error = line.removeprefix(_ERROR)
             return
         self.complaint = line.strip() or self.complaint
+        if line.startswith(_AGENT_LOST):
+            self.lost = self.complaint
         if self.pass_lines_on:
             self._hear(line)
 
@@ -229,7 +235,8 @@ def _attended(
             watch.patience_s = min(watch.patience_s, last_words_s)
     while listener.listen(0):
         pass
-    return Ended(process.returncode, listener.said, listener.complaint, listener.error, problem, interrupted)
+    last_words = listener.said, listener.complaint, listener.error
+    return Ended(process.returncode, *last_words, problem, interrupted, listener.lost)
 
 
 def _interrupt(kept: subprocess.Popen[bytes], mark: str, number: signal.Signals) -> bool:

@@ -106,7 +106,7 @@ def run_script(
                 raise _no_report(ended, folder)
             return ended.exit_code or 0, saved
         (folder / REPORT).unlink(missing_ok=True)
-        if ended.interrupted is not None or ended.problem or ended.error:
+        if ended.interrupted is not None or ended.problem or ended.error or ended.lost:
             _record(ended, folder, command)
     return ended.exit_code or 0, None
 
@@ -135,7 +135,8 @@ def _no_report(ended: Ended, folder: Path) -> PerfkitError:
     place = f"the run's record is saved in {folder}"
     if ended.interrupted is not None:
         return InterruptedRunError(ended.interrupted, f" before nsys had written its report; {place}")
-    why = ended.problem or f"nsys left no report (its last line of output: {ended.said or 'none'})"
+    last = ended.lost or f"its last line of output: {ended.said or 'none'}"
+    why = ended.problem or f"nsys left no report ({last})"
     return UsageError(f"{why}; {place}; {_CHECK}")
 
 
@@ -149,7 +150,7 @@ def _record(ended: Ended, folder: Path, command: list[str]) -> RunRecord:
         raise UsageError(ended.problem)
     if ended.exit_code == UsageError.exit_code and ended.error:
         raise UsageError(ended.error)
-    why = ended.error or ended.complaint or ended.said or "it printed nothing"
+    why = ended.error or ended.lost or ended.complaint or ended.said or "it printed nothing"
     raise PerfkitError(
         f"the run under nsys ended with exit code {ended.exit_code} and left no record ({why}); {_CHECK};"
         f" the command was: {shlex.join(command)}"

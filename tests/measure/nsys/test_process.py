@@ -219,6 +219,13 @@ def test_of_standard_output_what_is_nsyss_own_is_left_out(script):
     assert [line for line in heard if line] == ["epoch 0", "  loss 1.5", "end"]
 
 
+def test_an_agent_that_goes_is_named_though_nsys_ends_well(script):
+    lost = "Connection to Agent lost. This is most likely a bug."
+    nsys = script("nsys", f"echo '{lost}' >&2; echo 'Please refer to the documentation' >&2")
+    ended = nsys_process.run([nsys, "profile"], lambda line: None)
+    assert (ended.exit_code, ended.lost) == (0, lost)
+
+
 def test_a_line_without_end_is_not_kept_whole(script):
     nsys = script("nsys", "import sys\nsys.stdout.write('x' * 5_000_000)\nsys.stdout.flush()", sys.executable)
     assert len(nsys_process.run([nsys], lambda line: None).said) <= 4000

@@ -274,7 +274,9 @@ def test_a_script_that_was_not_measured_leaves_nothing(tmp_path):
     [
         ({"exit_code": 2, "error": "no module named train"}, None, UsageError, "no module named train"),
         ({"exit_code": None, "problem": "nsys hung"}, None, UsageError, "nsys hung"),
-        ({"exit_code": 0, "said": "the end"}, saved(), UsageError, "nsys left no report"),
+        ({"exit_code": 0, "said": "the end"}, saved(), UsageError, r"nsys left no report \(its last line"),
+        ({"exit_code": 0, "lost": "agent lost"}, saved(), UsageError, r"nsys left no report \(agent lost\)"),
+        ({"exit_code": 0, "lost": "agent lost"}, None, PerfkitError, r"left no record \(agent lost\)"),
         (TERMINATED, None, InterruptedRunError, "before the run began; nothing was saved"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -80,7 +81,7 @@ class Recording:
 def _record(folder: Path, nsys: Path, command: Sequence[str]) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Run a command in a folder; again where nsys fails by itself, which it does now and then on some machines.
 
-    Its own failures are two: it hangs, or it ends with "End of file" because its agent has gone.
+    Its own failures are two: it hangs, or its agent goes, of which it says "End of file" or "Agent lost".
     """
     environ = {**first_on_path(nsys, folder), "COLUMNS": "200", "NO_COLOR": "1", _MARK: str(folder)}
     for attempt in ("first", "second", "third"):
@@ -95,7 +96,7 @@ def _record(folder: Path, nsys: Path, command: Sequence[str]) -> tuple[Path, sub
             for process in _left(folder):
                 process.kill()
             continue
-        if not any(line == "End of file" or "nsys hung" in line for line in done.stderr.splitlines()):
+        if not any(re.search(r"^End of file$|nsys hung|Agent lost", line) for line in done.stderr.splitlines()):
             return place, done
     return pytest.fail("nsys failed three times by itself")
 
