@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -39,6 +40,12 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
     os.environ["TERM"] = "xterm"
     os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else every process that compiles starts others
+
+
+def pytest_collection_finish() -> None:
+    # What there is now stays: each run begins with a collection, which would look through all of it for 0.2 s or more.
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")

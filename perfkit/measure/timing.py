@@ -111,7 +111,7 @@ def make_clock(device: str) -> StepClock:
 
 @contextmanager
 def quiet_garbage_collector(*, enabled: bool, collector: Any = gc) -> Iterator[None]:
-    """Collect, freeze and disable Python's garbage collection around the body, and restore it afterwards.
+    """Collect Python's garbage, and disable its collection around the body; restore it afterwards.
 
     A full collection with torch imported costs tens of milliseconds and would land in a step at random.
     """
@@ -119,10 +119,8 @@ def quiet_garbage_collector(*, enabled: bool, collector: Any = gc) -> Iterator[N
         yield
         return
     collector.collect()
-    collector.freeze()
     collector.disable()
     try:
         yield
     finally:
         collector.enable()
-        collector.unfreeze()

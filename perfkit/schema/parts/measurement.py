@@ -55,7 +55,7 @@ class Measurement:
     autograd_nvtx: bool = False
     """For nsys on a GPU: also add autograd's NVTX ranges around every operator, as a costly check of backward."""
     gc: Switch = "off"
-    """off: collect and freeze Python's garbage before the loop, and do not collect in it; on: change nothing."""
+    """off: collect Python's garbage before the loop, and do not collect in it; on: change nothing."""
 
     def __post_init__(self) -> None:
         check_choices(self, _CHOICES)

@@ -28,9 +28,7 @@ from tests.runs import sample, saved
 @pytest.fixture(autouse=True)
 def _no_collections_but_the_tests_own() -> Iterator[None]:
     gc.disable()
-    gc.freeze()  # what other tests have left would be walked through for a second each time
     yield
-    gc.unfreeze()
     gc.enable()
 
 
