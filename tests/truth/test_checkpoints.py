@@ -15,6 +15,7 @@ from tests.truth.witness import Naming, Witness
 
 NAMINGS: tuple[Naming, ...] = ("perfkit", "module", "annotation")
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad"),
     pytest.mark.parametrize("naming", NAMINGS),
 ]
