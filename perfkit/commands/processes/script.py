@@ -102,7 +102,7 @@ def why_empty(ended: Ended, config: RunConfig) -> str:
         return "no step was measured: no optimizer of PyTorch stepped, and its steps are what is counted"
     steps, needed = config.measurement, ended.shown + config.measurement.warmup_steps + 1
     if ended.steps >= needed:
-        return "no step was measured: no module with parameters was called in the first step of the optimizer"
+        return "no step was measured: no module with parameters on a CPU or a CUDA GPU was called"
     return (
         f"no step was measured: the optimizer stepped {ended.steps} times, and the first to be measured would be step"
         f" {needed}, after {ended.shown} that {'shows' if ended.shown == 1 else 'show'} the modules and"

@@ -4,6 +4,7 @@ Until its first optimizer step the script is only watched: a global hook sees wh
 then on it is a cycle as of `perfkit.profile`. A step ends with the first thing found after the optimizer's step: a
 batch, zero_grad, a forward; so what follows the optimizer (a scheduler, a log) is still its own. Of several optimizers,
 as of a GAN, each has stepped before the cycle begins, if none of them steps twice by then; the last one ends a step.
+One that had not stepped by then and updates its parameters takes its place, as where a script builds it anew.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary, WeakSet, ref
 
 import torch
 from torch import nn
@@ -33,6 +34,7 @@ from torch.nn.modules.module import (
 )
 from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
 from torch.utils.data.dataloader import _BaseDataLoaderIter
+from torch.utils.weak import WeakIdKeyDictionary
 
 from perfkit.errors import UsageError
 from perfkit.measure.loop import Observer
@@ -71,6 +73,8 @@ class Script:
         self, configure: Callable[[str], RunConfig], folder: Path, more: Sequence[Observer] = (), *, stop_after: bool
     ) -> None:
         self.record: RunRecord | None = None
+        self.steps = 0
+        """Of the optimizers that end a step."""
         self.shown = 1
         self.elsewhere = False
         # A script may change its working directory: the folder stays where it was asked for.
@@ -78,13 +82,14 @@ class Script:
         self._thread = threading.get_ident()
         self._process = os.getpid()
         self._inside = 0
-        self._called: list[nn.Module] = []
+        # What the script throws away is kept alive by none of these.
+        self._called: WeakKeyDictionary[nn.Module, None] = WeakKeyDictionary()
         self._built: WeakSet[nn.Module] = WeakSet()
         """Modules that were given a part: one that `compile()` was called on tells no hook of its calls."""
-        self._optimizer: Optimizer | None = None
+        self._optimizer: ref[Optimizer] | None = None
         """The one that ends a step: while the script is watched, whichever stepped last."""
-        self._steps: WeakKeyDictionary[Optimizer, int] = WeakKeyDictionary()
-        """Of each optimizer that was made."""
+        self._steps: Any = WeakIdKeyDictionary()
+        """Of each optimizer that was made while the script is watched, or has ended a step."""
         self._due = False
         self._cycle: Cycle | None = None
         self._undo: list[Callable[[], None]] = []
@@ -123,11 +128,6 @@ class Script:
         """Whether this is a process that the script forked: its steps are not the script's, and nobody's record."""
         return os.getpid() != self._process
 
-    @property
-    def steps(self) -> int:
-        """Of the optimizer that ends a step."""
-        return self._steps[self._optimizer] if self._optimizer is not None else 0
-
     def _made(self, function: Callable[..., Any], optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         self._steps[optimizer] = 0
         function(optimizer, *args, **kwargs)
@@ -138,11 +138,21 @@ class Script:
         if threading.get_ident() != self._thread:
             self.elsewhere = True
             return
-        self._steps[optimizer] = self._steps.get(optimizer, 0) + 1
-        if self._watching:
-            self._optimizer = optimizer
-        if optimizer is self._optimizer:
-            self._due = True
+        count = self._steps.get(optimizer, 0)
+        ends = self._watching or optimizer is self._last() or (not count and self._replaces(optimizer))
+        if ends:
+            self._optimizer, self._due = ref(optimizer), True
+            self._steps[optimizer] = count + 1
+            self.steps = count + 1 if self._watching else self.steps + 1
+
+    def _last(self) -> Optimizer | None:
+        """The optimizer that ends a step, where the script still has it."""
+        return self._optimizer() if self._optimizer else None
+
+    def _replaces(self, optimizer: Optimizer) -> bool:
+        """Whether it updates parameters of the one that ends a step, or that one is gone."""
+        last = self._last()
+        return last is None or not _updated(optimizer).isdisjoint(_updated(last))
 
     def _registered(self, module: nn.Module, *_: object) -> None:
         self._built.add(module)
@@ -152,8 +162,7 @@ class Script:
             return
         if not self._inside:
             self._next_step()
-            if all(module is not known for known in self._called):
-                self._called.append(module)
+            self._called[module] = None
         self._inside += 1
 
     def _left(self, *_: Any) -> None:
@@ -167,7 +176,8 @@ class Script:
 
     def _next_step(self) -> None:
         """The optimizer has stepped, and something new begins."""
-        if not self._due or self.is_forked:
+        in_backward = torch._C._current_graph_task_id() >= 0  # where a hook steps, and a checkpoint's forward is
+        if not self._due or in_backward or self.is_forked:
             return
         self._due = False
         if self._cycle is not None:
@@ -182,15 +192,19 @@ class Script:
             self._cycle = Cycle(config, self._folder, model, self._more, first=OUTSIDE, between=self._next_step)
 
     def _all_stepped(self) -> bool:
-        """Whether every optimizer has stepped; one that steps again before another's first is not kept waiting."""
-        return all(self._steps.values()) or max(self._steps.values()) > 1
+        """Whether every optimizer has stepped; one that steps again, or is gone, is not kept waiting for others."""
+        return self._last() is None or all(self._steps.values()) or max(self._steps.values()) > 1
 
     def _model(self) -> nn.Module | None:
-        """The modules with parameters that were called outermost, or are compiled, as one; None without any."""
+        """The modules with parameters that were called outermost, or are compiled, as one; None without any.
+
+        Not those on other devices than are measured, as a copy on `meta`.
+        """
         compiled = (one for one in self._built if getattr(one, "_compiled_call_impl", None) is not None)
         called = [*self._called, *compiled]
         inner = {part for module in called for part in module.modules() if part is not module}
-        roots = [module for module in called if module not in inner and any(True for _ in module.parameters())]
+        outer = [(module, next(module.parameters(), None)) for module in called if module not in inner]
+        roots = [module for module, first in outer if first is not None and first.device.type in ("cpu", "cuda")]
         if not roots:
             return None
         return roots[0] if len(roots) == 1 else one_module(roots)
@@ -237,6 +251,10 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
     if script.is_forked:
         _leave(code)
     return Ended(code, script.record, script.steps, script.shown, script.elsewhere)
+
+
+def _updated(optimizer: Optimizer) -> set[int]:
+    return {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
 
 
 def _is_of_runpy(error: Exception) -> bool:
