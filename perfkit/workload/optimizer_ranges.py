@@ -13,7 +13,6 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -22,6 +21,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
     register_optimizer_step_pre_hook,
 )
+from torch.utils.weak import WeakIdKeyDictionary
 
 from perfkit.schema import range_names
 from perfkit.workload.ranges import Range, innermost
@@ -35,12 +35,12 @@ _STEP = range_names.phase("optimizer")
 
 def install(update_of: Find) -> Callable[[], None]:
     """Put ranges in the steps of every optimizer of the process, and return what removes them."""
-    steps: WeakKeyDictionary[Optimizer, Range] = WeakKeyDictionary()
+    steps: Any = WeakIdKeyDictionary()
 
     def before(optimizer: Optimizer, *_: Any) -> None:
         if torch.compiler.is_compiling():
             return
-        own = steps.setdefault(optimizer, Range(_STEP))
+        own = steps.setdefault(optimizer, Range(_STEP))  # by identity: a class of optimizers may have no hash
         # Open already: the workload's own phase, an optimizer in an optimizer, or a step that raised.
         if innermost(lambda owner: owner.text == own.text) is None:
             own.open()

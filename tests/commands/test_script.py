@@ -110,7 +110,7 @@ def test_what_it_forks_ends_with_its_own_code_and_leaves_no_record(capfd):
 def test_a_script_that_is_no_python_is_one_line_of_it(capsys):
     Path("my_train.py").write_text("def broken(:\n")
     assert run("my_train.py") == 1
-    assert capsys.readouterr().err.startswith('  File "my_train.py", line 1\n')
+    assert capsys.readouterr().err.startswith(f'  File "{Path.cwd() / "my_train.py"}", line 1\n')
 
 
 def test_its_exception_is_printed_as_python_prints_it(capsys):

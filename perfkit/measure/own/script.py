@@ -233,7 +233,7 @@ def run(script: Script, path: str, arguments: Sequence[str], *, is_module: bool)
     start = functools.partial(runpy.run_module, alter_sys=True) if is_module else runpy.run_path
     try:
         with script:
-            start(path, run_name="__main__")
+            start(path if is_module else str(Path(path).absolute()), run_name="__main__")  # as Python's `__file__` is
         code = 0
     except Enough:
         code = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -29,8 +31,8 @@ def update(optimizer):
 """
 
 
-def configured(device: str) -> RunConfig:
-    measurement = Measurement(warmup_steps=1, measure_steps=2, gc="on")
+def configured(device: str, profiler: Literal["none", "torch"] = "none") -> RunConfig:
+    measurement = Measurement(warmup_steps=1, measure_steps=2, gc="on", profiler=profiler)
     return RunConfig(workload=Own(name="train"), step=Step(device=device), measurement=measurement)
 
 
@@ -87,6 +89,21 @@ for step in range(6):
 """
     measured(tmp_path, body, stop_after=True)
     assert capsys.readouterr().out == "step step " * 4
+
+    (tmp_path / "ranged").mkdir()
+    watched = script.Script(functools.partial(configured, profiler="torch"), tmp_path / "ranged", stop_after=True)
+    ended = script.run(watched, str(tmp_path / "train.py"), [], is_module=False)
+    assert (ended.exit_code, ended.record is not None) == (0, True)
+
+
+def test_a_script_finds_what_lies_beside_it_after_it_has_changed_its_folder(tmp_path, monkeypatch, capsys):
+    """GIVEN a script that is named by a relative path THEN `__file__` is absolute, as it is in Python itself"""
+    monkeypatch.chdir(tmp_path)
+    Path("elsewhere").mkdir()
+    Path("train.py").write_text("import os; os.chdir('elsewhere'); print(os.path.exists(__file__))")
+    watched = script.Script(configured, tmp_path / "run", stop_after=False)
+    assert script.run(watched, "train.py", [], is_module=False).exit_code == 0
+    assert capsys.readouterr().out == "True\n"
 
 
 def test_optimizers_that_step_in_backward_begin_no_step_there(tmp_path, capsys):
