@@ -261,7 +261,11 @@ def test_an_import_that_fails_in_a_module_is_its_own(capsys):
 def test_a_script_without_an_optimizer_says_so(capsys):
     Path("my_train.py").write_text("print('hello')")
     assert run("my_train.py") == 0
-    assert capsys.readouterr().err.splitlines()[-1].startswith("no step was measured: no optimizer of PyTorch stepped")
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .startswith("no step was measured: no optimizer of PyTorch stepped outside")
+    )
     assert not Path("run").exists()
 
 

@@ -99,7 +99,7 @@ def why_empty(ended: Ended, config: RunConfig) -> str:
     if not ended.steps:
         if ended.elsewhere:
             return "no step was measured: the optimizer stepped in another thread than the script's own: none counts"
-        return "no step was measured: no optimizer of PyTorch stepped, and its steps are what is counted"
+        return "no step was measured: no optimizer of PyTorch stepped outside compiled code: its steps count"
     steps, needed = config.measurement, ended.shown + config.measurement.warmup_steps + 1
     if ended.steps >= needed:
         return "no step was measured: no module with parameters on a CPU or a CUDA GPU was called"
