@@ -70,7 +70,6 @@ TESTED_WITH_OTHERS = {
     "integrations/session": "integrations/test_accelerate",
     "measure/own/cycle": "measure/own/test_profile",
     "commands/processes/script": "commands/test_script",
-    "measure/own/script": "truth/test_script",
     "run": "test_cli",
     "schema/page/figures": "render/html/test_figures",
     "schema/page/pictures": "render/test_charts",
