@@ -127,7 +127,7 @@ def test_a_loop_that_no_command_measures_is_told_what_to_write_in_it(model, flag
     config = dataclasses.replace(
         made.record.config, workload=Own(name="Net", model=model, input=model and "mine:batch")
     )
-    own = Situation(dataclasses.replace(made.record, config=config, steps=quiet_steps(12, cv=0.05)), slow=2)
+    own = Situation(dataclasses.replace(made.record, config=config, steps=tuple(quiet_steps(12, cv=0.05))), slow=2)
     said = "; ".join([*(advice.against(key, own) for key in ADVICE), finding(own.record).advice])
     assert ("--num-threads 1" in said) == ("--gc off" in said) == ("--repeats" in said) == flags
     assert ("torch.set_num_threads(1)" in said) == (not flags)
