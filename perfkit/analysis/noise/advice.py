@@ -78,7 +78,7 @@ def against(key: Cause | str, situation: Situation) -> str:
 def written_for(config: RunConfig, text: str) -> str:
     """Advice as the run's author can follow it: a loop or a script that perfkit only watches is refused flags of the
     step, or has no command line. What has their effect stands in their place."""
-    if isinstance(config.workload, Own) and config.workload.model is None:
+    if config.is_watched:
         for flag, instead in _WATCHED.items():
             text = re.sub(flag, instead, text)
     return text
@@ -90,7 +90,7 @@ _WATCHED = {
     r"--warmup-steps (\d+)": r"warmup=\1 (of a script --warmup-steps \1)",
     r"--gc off": "gc.disable() in the loop and gc.collect() between epochs",
     r"several runs \(--repeats 5\)": "several runs",
-    r"--repeats (\d+)": r"\1 runs of it",
+    r"--repeats (\d+)": r"\1 such runs",
     r"another --device": "another device",
 }
 """Flag, as a pattern -> what has its effect in a loop."""
