@@ -140,7 +140,7 @@ def _run_table(series: Mapping[_Key, list[Run]], found: Mapping[_Key, Mapping[in
     frame = pd.DataFrame(rows, columns=[column.name for column in _RUNS])
     return Table(
         HISTORY,
-        "Runs, in the order in which they were made",
+        "Runs of each configuration, in the order in which they were made",
         _RUNS,
         frame.astype({"change_share": float, "chance_share": float}),
     )
