@@ -242,7 +242,9 @@ def _what_changed(report: Report, compared: Comparison, sides: Sequence[list[Pat
     text = f"what changed is read off the traces{first}; the verdict is of the steps' times"
     added = (*([kinds] if kinds is not None else []), *found.only(*_OF_TRACES).tables)
     said = (
-        replace(one, what=f"in the traces{first}, {one.what}") if one.rule is WHERE_IT_LIES else one
+        replace(one, what=f"in the traces{first}, by the mean of their steps, {one.what}")
+        if one.rule is WHERE_IT_LIES
+        else one
         for one in found.findings
         if one.rule not in _NOT_OF_RUNS
     )

@@ -159,6 +159,11 @@ class RunConfig:
         return arguments
 
     @property
+    def is_watched(self) -> bool:
+        """Whether the workload is somebody's loop or script, which no flags of a model can measure again."""
+        return isinstance(self.workload, Own) and self.workload.model is None
+
+    @property
     def is_resolved(self) -> bool:
         """Whether nothing of the work is left to guess."""
         return isinstance(self.workload, Own) or self.step.context_length is not None

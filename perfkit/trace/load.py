@@ -201,7 +201,9 @@ def _only_trace_in(directory: Path) -> Path:
         return traces[0]
     if not traces:
         kinds = "*.pt.trace.json(.gz), .nsys-rep or .sqlite"
-        there = _some(path.name + "/" * path.is_dir() for path in sorted(directory.glob("*"))) or "nothing"
+        there = _some(path.name + "/" * path.is_dir() for path in sorted(directory.glob("*")))
+        if not there:
+            raise UsageError(f"{shown(directory)} is an empty directory: name a trace file, or a folder that has one")
         raise UsageError(
             f"{shown(directory)} is a directory that contains no {kinds}, but {there}: name the trace file"
         )

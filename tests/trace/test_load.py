@@ -84,7 +84,7 @@ def test_a_directory_with_one_trace_stands_for_it(tmp_path: Path) -> None:
     (tmp_path / "log").mkdir()
     with pytest.raises(UsageError, match=r"that contains no \*\.pt\.trace\.json.*, but log/, notes\.json: name"):
         load(tmp_path)
-    with pytest.raises(UsageError, match=r"log is a directory that contains no .*, but nothing: name the trace file"):
+    with pytest.raises(UsageError, match=r"log is an empty directory: name a trace file, or a folder that has one"):
         load(tmp_path / "log")
     (tmp_path / "host_1.pt.trace.json.gz").write_bytes(gzip.compress(TEXT))
     trace = load(tmp_path)

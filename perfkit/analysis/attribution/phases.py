@@ -25,6 +25,7 @@ _OF_OWN_PHASES = {
     "optimizer": Phase.OPTIMIZER,
     range_names.HOOKS.label: Phase.OTHER,
 }
+"""Any other is what a loop's author calls a part of it, `p.phase("clip")`: none of these, and said."""
 _SILENT = 255
 """In a column of phases: no word says one."""
 _CONTRADICTED = 254
@@ -95,7 +96,7 @@ def _said(host: HostView) -> Ints:
 def _of_own(name: range_names.RangeName) -> Phase | None:
     if name.kind == "update":
         return Phase.OPTIMIZER
-    return _OF_OWN_PHASES.get(name.label) if name.kind == "phase" else None
+    return _OF_OWN_PHASES.get(name.label, Phase.OTHER) if name.kind == "phase" else None
 
 
 def _is_call(host: HostView) -> Bools:

@@ -159,7 +159,9 @@ def one_rank_each(a: Recording, b: Recording) -> Finding | None:
         for name, one in (("A", a), ("B", b))
         if (one.world_size or 0) > 1
     ]
-    return Finding(ONE_RANK, f"{' and '.join(sides)}: nothing here is about other ranks") if sides else None
+    both = a.world_size == b.world_size == 2 and {a.rank, b.rank} == {0, 1}  # of one job, or of two alike
+    others = "" if both else ": nothing here is about other ranks"
+    return Finding(ONE_RANK, f"{' and '.join(sides)}{others}") if sides else None
 
 
 def _others(ranks: Collection[int], world: int) -> str:

@@ -6,10 +6,12 @@ does not rule advice out.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from perfkit.analysis.noise.causes import Cause
+from perfkit.schema.config import RunConfig
 from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import Environment, RunRecord
 
@@ -70,7 +72,28 @@ class Advice:
 def against(key: Cause | str, situation: Situation) -> str:
     """What to try against a cause, or a finding without one, as `a, b, or c`; empty where nothing applies."""
     *texts, last = [advice.say(situation) for advice in ADVICE[key] if advice.applies(situation)] or [""]
-    return ", ".join([*texts, f"or {last}" if texts else last])
+    return written_for(situation.record.config, ", ".join([*texts, f"or {last}" if texts else last]))
+
+
+def written_for(config: RunConfig, text: str) -> str:
+    """Advice as the run's author can follow it: a loop or a script that perfkit only watches is refused flags of the
+    step, or has no command line. What has their effect stands in their place."""
+    if config.is_watched:
+        for flag, instead in _WATCHED.items():
+            text = re.sub(flag, instead, text)
+    return text
+
+
+_WATCHED = {
+    r"--num-threads (\d+)": r"torch.set_num_threads(\1)",
+    r"--measure-steps (\d+)": r"active=\1 (of a script --measure-steps \1)",
+    r"--warmup-steps (\d+)": r"warmup=\1 (of a script --warmup-steps \1)",
+    r"--gc off": "gc.disable() in the loop and gc.collect() between epochs",
+    r"several runs \(--repeats 5\)": "several runs",
+    r"--repeats (\d+)": r"\1 such runs",
+    r"another --device": "another device",
+}
+"""Flag, as a pattern -> what has its effect in a loop."""
 
 
 def _many_threads(situation: Situation) -> bool:

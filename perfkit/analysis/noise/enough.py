@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
+from perfkit.analysis.noise.advice import written_for
 from perfkit.analysis.noise.stability import FEWEST_PERIODS, Stability
 from perfkit.analysis.statistics import stats
 from perfkit.analysis.statistics.stats import Precision
@@ -40,7 +41,7 @@ def finding(record: RunRecord, noise: Stability | None = None) -> Finding | None
     said = _said(record, noise)
     asked = record.config.measurement.target_ci is not None  # then it is the answer
     rule = replace(MEAN_PRECISION, read="by topic") if asked else MEAN_PRECISION
-    return Finding(rule, said.text, advice=said.advice, sure="derived")
+    return Finding(rule, said.text, advice=written_for(record.config, said.advice), sure="derived")
 
 
 class _Said(NamedTuple):

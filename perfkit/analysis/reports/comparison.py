@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from perfkit.analysis.noise.advice import written_for
 from perfkit.analysis.reports.run import headline
 from perfkit.analysis.runs import conditions, gains, time_order
 from perfkit.analysis.runs.comparison import NOT_IN_TIME, ONE_PROCESS, RECOMMENDED, Comparison, Gate, Row, unfinished
@@ -227,6 +228,7 @@ def _conclusion(compared: Comparison) -> Finding:
     [row] = compared.steps
     known = math.isfinite(row.ratio) and row.welch is not None  # one process a side says nothing yet
     text, advice = _verdict(row, compared.margin)
+    advice = written_for(compared.a.processes[0].config, advice)
     cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
     return Finding(VERDICT, text, cost, advice=advice, sure="derived")
 

@@ -45,10 +45,12 @@ def _parts(record: RunRecord, found: RunSummary) -> Iterator[str]:
 
 
 def _steps(record: RunRecord) -> str:
-    """`10 steps, 5 warm-up`; a profiler's steps are said to be."""
+    """`10 steps, 5 warm-up`; a profiler's steps are said to be, and those of a loop that ended before it had all."""
     profiled = "profiled " if record.config.measurement.profiler != "none" else ""
-    count = len(record.steps)
-    return f"{count:,} {profiled}{'step' if count == 1 else 'steps'}, {len(record.warmup)} warm-up"
+    count, asked = len(record.steps), record.config.measurement.measure_steps
+    of = f" of {asked:,}" if count < asked and record.config.is_watched else ""
+    one = count == 1 and not of
+    return f"{count:,}{of} {profiled}{'step' if one else 'steps'}, {len(record.warmup)} warm-up"
 
 
 def _phase_means(record: RunRecord) -> dict[str, float]:

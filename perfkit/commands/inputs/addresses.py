@@ -13,6 +13,8 @@ import msgspec
 
 from perfkit.commands.inputs import recordings
 from perfkit.errors import UsageError
+from perfkit.schema import module_tree
+from perfkit.schema.own_files import RECORD_FILE
 from perfkit.trace import foreign
 
 _ENDINGS = (".json", ".json.gz", ".nsys-rep", ".sqlite")
@@ -78,7 +80,7 @@ def fetched(file: FileAt) -> Iterator[Path]:
 def _local(path: Path) -> list[FileAt]:
     if path.is_dir():
         files = [one.path for one in recordings.in_folder(path)] or sorted(
-            one for one in path.iterdir() if one.name.endswith(_ENDINGS)
+            one for one in path.iterdir() if _may_be_a_trace(one.name)
         )
         if not files:
             raise UsageError(f"{path} has no traces in it: name a folder with {', '.join(_ENDINGS)} files")
@@ -100,7 +102,7 @@ def _remote(address: str) -> list[FileAt]:
         elif not path.endswith("/") and filesystem.isfile(path):  # to a web server a folder's page is a file
             infos = [filesystem.info(path)]
         else:
-            infos = [info for info in filesystem.find(path, detail=True).values() if info["name"].endswith(_ENDINGS)]
+            infos = [info for info in filesystem.find(path, detail=True).values() if _may_be_a_trace(info["name"])]
             if not infos:
                 filesystem.info(path)  # says why, where it is not that there is nothing
     except (OSError, ValueError) as error:
@@ -115,6 +117,11 @@ def _remote(address: str) -> list[FileAt]:
         FileAt(_named(scheme, str(info["name"])), int(info.get("size") or 0), _token(info))
         for info in sorted(files, key=lambda info: info["name"])
     ]
+
+
+def _may_be_a_trace(name: str) -> bool:
+    """By the name alone: what perfkit writes beside a trace of its own is none."""
+    return name.endswith(_ENDINGS) and PurePosixPath(name).name not in (RECORD_FILE, module_tree.FILE)
 
 
 def _named(scheme: str, name: str) -> str:

@@ -40,7 +40,7 @@ def refusal(error: CycloptsError) -> str:
         case UnusedCliTokensError():
             text = f"{' '.join(error.unused_tokens or ())}: no flag before it takes it: leave it out, or add the flag"
         case UnknownOptionError(token=token):
-            text = f"{token.keyword or token.value}: there is no such flag"
+            text = f"{token.keyword or token.value}: there is no such flag{_of_a_script(error)}"
         case UnknownCommandError():
             text = f"{' '.join(error.unused_tokens or ())}: there is no such command"
         case _:
@@ -51,6 +51,12 @@ def refusal(error: CycloptsError) -> str:
         mark = ":" if isinstance(error, CoercionError) else ";"
         return f"{text}{mark} choose from {choices[1]}".replace('"', "")
     return f"{text}; see {' '.join(('perfkit', *(error.command_chain or ()), '--help'))}"
+
+
+def _of_a_script(error: CycloptsError) -> str:
+    """Where a script's flags go, where one is named before them."""
+    named = any(token.endswith(".py") for token in error.root_input_tokens or ())
+    return ", and a script's own go after --" if named and (error.command_chain or ())[:1] == ("run",) else ""
 
 
 def _other_name(error: CycloptsError, choices: re.Match[str] | None) -> str:

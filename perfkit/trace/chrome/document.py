@@ -15,7 +15,7 @@ from perfkit.trace.chrome.events import DECODE_ERRORS
 from perfkit.trace.chrome.mend import mend, mended_event
 from perfkit.trace.chrome.window import ARRAY_END, BOUNDARY, CLOSING, EVENTS_KEY, JUNK, Window, last_boundary, objects
 
-CHUNK = 256 * 1024
+CHUNK = 512 * 1024
 """Bytes of text decoded at a time: with the structs made from it, about as much as a core's cache holds."""
 MAX_MEMBER = 4 << 20
 """Largest size, in bytes, of a top-level value that is kept."""

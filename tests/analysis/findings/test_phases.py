@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from perfkit.analysis.attribution.attribute import attribute
+from perfkit.analysis.attribution.attribute import Phase, attribute
 from perfkit.analysis.findings.phases import NO_PHASE_EVIDENCE, backward_unmarked, no_phase_evidence
 from perfkit.analysis.time.account import account_for
 from perfkit.analysis.time.summary import summary
@@ -85,6 +85,15 @@ def test_under_a_hundredth_of_the_time_nothing_is_said():
 
 def test_communication_and_work_without_a_launch_need_no_phase():
     assert finding(TraceBuilder().launched("ncclDevKernel_AllReduce", 10, 20, 50).event("k", 60, 90)) is None
+
+
+def test_a_phase_that_the_loop_names_says_what_its_work_is():
+    """GIVEN work in forward, and work in a phase of the author's own THEN nothing lacks one, and the second is other"""
+    b = TraceBuilder().range("perfkit.phase::forward", 0, 50).launched("k", 10, 20, 50)
+    b = b.range("perfkit.phase::clip", 55, 75).launched("l", 60, 70, 80)
+    assert finding(b) is None
+    trace = b.build()
+    assert account_for(trace, attribute(trace)).phase.tolist() == [Phase.FORWARD, Phase.OTHER]
 
 
 def test_on_the_host_what_runs_between_operators_needs_no_phase():

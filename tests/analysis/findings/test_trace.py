@@ -164,6 +164,8 @@ def test_a_trace_of_one_rank_is_remarked_upon(rank, world, remark):
         ((0, 8), (3, 8), "A is rank 0 of 8 and B is rank 3 of 8: nothing here is about other ranks"),
         ((None, 2), (0, 1), "A is one rank of 2: nothing here is about other ranks"),
         ((None, None), (1, 2), "B is rank 1 of 2: nothing here is about other ranks"),
+        ((1, 2), (0, 2), "A is rank 1 of 2 and B is rank 0 of 2"),
+        ((0, 2), (0, 2), "A is rank 0 of 2 and B is rank 0 of 2: nothing here is about other ranks"),
         ((0, 1), (None, None), None),
     ],
 )

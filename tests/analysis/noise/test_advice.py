@@ -9,6 +9,8 @@ import pytest
 from perfkit.analysis.noise import advice
 from perfkit.analysis.noise.advice import ADVICE, Situation
 from perfkit.analysis.noise.causes import Cause
+from perfkit.analysis.noise.enough import finding
+from perfkit.schema.parts.workloads import Own
 from tests.analysis.noisy import explained, longer, quiet_steps, record
 from tests.runs import ENVIRONMENT, quick
 
@@ -115,3 +117,18 @@ def test_a_run_of_one_thread_is_not_told_to_use_one(threads, told):
     environment = dataclasses.replace(ENVIRONMENT, num_threads=threads)
     found = explained(record(steps, environment=environment))
     assert any("--num-threads 1" in finding.advice for finding in found.findings) == told
+
+
+@pytest.mark.parametrize(("model", "flags"), [("mine:net", True), (None, False)])
+def test_a_loop_that_no_command_measures_is_told_what_to_write_in_it(model, flags):
+    """GIVEN a module that --model names, or a loop or script of somebody's THEN only the first is told of flags of a
+    run: a script is refused --num-threads, and a loop has no command line"""
+    made = situation({"num_threads": 2}, warmup_steps=1, gc="on")
+    config = dataclasses.replace(
+        made.record.config, workload=Own(name="Net", model=model, input=model and "mine:batch")
+    )
+    own = Situation(dataclasses.replace(made.record, config=config, steps=tuple(quiet_steps(12, cv=0.05))), slow=2)
+    said = "; ".join([*(advice.against(key, own) for key in ADVICE), finding(own.record).advice])
+    assert ("--num-threads 1" in said) == ("--gc off" in said) == ("--repeats" in said) == flags
+    assert ("torch.set_num_threads(1)" in said) == (not flags)
+    assert ("active=" in said and "warmup=3 (of a script --warmup-steps 3)" in said) == (not flags)

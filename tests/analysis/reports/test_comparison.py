@@ -14,6 +14,7 @@ from perfkit.analysis.runs.comparison import Gate, compare
 from perfkit.analysis.statistics import welch
 from perfkit.render import cells
 from perfkit.schema.finding import NO_COST
+from perfkit.schema.parts.workloads import Own
 from tests.analysis.sides import compared, five, record, side, sweep
 from tests.reports import evidence_that_misses, lines_in, tables_for_people
 
@@ -202,3 +203,13 @@ def test_what_would_settle_it_is_about_the_margin_or_else_the_difference_seen(ma
     text, advice = comparison_report._needed(row, margin)
     assert text.startswith(f"finding a difference of {difference} at this spread takes about ")
     assert advice == f"--repeats {text.split()[-4]}"
+
+
+def test_two_loops_are_told_of_more_runs_and_not_of_a_flag():
+    """GIVEN one process a side, of somebody's loop, WHEN compared THEN no flag is advised: no command measures it"""
+    both = (
+        dataclasses.replace(one, config=dataclasses.replace(one.config, workload=Own(name="Net"))) for one in five()[:2]
+    )
+    found = comparison_report.report(compare(*(side(name, [one]) for name, one in zip("AB", both, strict=True))))
+    [said] = [finding for finding in found.findings if finding.rule is VERDICT]
+    assert said.advice == "5 such runs, which gives an interval"

@@ -64,6 +64,12 @@ def test_rows_are_by_rank_and_time_and_a_ranks_cycles_are_counted():
     ]
 
 
+def test_what_a_step_takes_comes_first():
+    """GIVEN ranks with steps of 2, 3 and 1 us THEN the line begins with the shortest and the longest"""
+    rows = [dataclasses.replace(row(f"r{n}", n, 0), step_ns=ns) for n, ns in enumerate((2000.0, 3000.0, 1000.0))]
+    assert report("job", rows).findings[0].what.startswith("1.000 us to 3.000 us a step   3 recordings (3 ranks), ")
+
+
 def test_what_could_not_be_read_is_said():
     found = report("job", [row("a", 0, 0), row("b", 0, 1)], ["c is empty"])
     assert [finding.what for finding in found.findings] == [

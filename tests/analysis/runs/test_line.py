@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import pytest
+
 from perfkit.analysis.runs.line import run_totals
+from perfkit.schema.parts.workloads import Own
 from perfkit.schema.record import MemoryPeaks, RunRecord
 from tests import runs
 from tests.runs import sample
@@ -27,6 +32,13 @@ def test_all_times_have_the_unit_of_the_mean():
     step = sample(1.5, zero_grad=0.002, forward=0.52, backward=0.95)
     told = line(runs.saved(steps=(step,), warmup=(), config=runs.quick(profiler="torch")))
     assert told == "1.50 s (1 profiled step, 0 warm-up)   forward 0.52 · backward 0.95   21.3 tokens/s"
+
+
+@pytest.mark.parametrize(("asked", "said"), [(2, "(2 steps, "), (10, "(2 of 10 steps, ")])
+def test_a_script_that_ended_before_all_was_measured_says_how_many_are_missing(asked, said):
+    """GIVEN a script of which two steps were measured, as many as were asked for or not THEN the line tells"""
+    config = dataclasses.replace(runs.quick(measure_steps=asked), workload=Own(name="train.py"))
+    assert said in line(runs.saved(config=config))
 
 
 def test_phases_below_one_percent_are_left_out():

@@ -129,6 +129,16 @@ def test_local_folders_and_files(tmp_path: Path) -> None:
     assert files_at([str(first)])[0].token != before
 
 
+def test_what_perfkit_writes_beside_a_trace_is_no_trace(memory: Any, tmp_path: Path) -> None:
+    """GIVEN folders of runs, whose trace is alone, WHEN each is named, as by a pattern, THEN only its trace is read"""
+    [trace] = jobs.folder(tmp_path / "job", 1)
+    for name in ("record.json", "modules.json"):
+        (tmp_path / "job" / name).write_text("{}")
+        memory.pipe(f"/job/{name}", b"{}")
+    assert names(str(tmp_path / "job")) == [str(trace)]
+    assert not any("record" in name or "modules" in name for name in names("memory://job/"))
+
+
 @pytest.mark.parametrize("name", ["nowhere.json", "empty"])
 def test_a_local_path_that_is_not_there_or_has_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

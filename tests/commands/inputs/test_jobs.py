@@ -59,11 +59,11 @@ def test_a_copy_of_a_ranks_trace_is_left_out_by_name(tmp_path, capsys):
         written(tmp_path / f"rank{rank}.json", rank)
     written(tmp_path / "rank0_copy.json", 0)
     lines = analyzed(capsys, tmp_path)
-    assert "4 recordings (4 ranks), a row each: name one of them, or --table, to see more" in lines
+    assert "100.0 us a step   4 recordings (4 ranks), a row each: name one of them, or --table, to see more" in lines
     assert "left out: rank0_copy.json, the same recording of rank 0 as rank0.json: one of the two can go" in lines
     for rank in (1, 2, 3):
         (tmp_path / f"rank{rank}.json").unlink()
-    assert analyzed(capsys, tmp_path)[:2] == [ONLY_0, "1 recording: name it, or --table, to see more"]
+    assert analyzed(capsys, tmp_path)[:2] == [ONLY_0, "100.0 us a step   1 recording: name it, or --table, to see more"]
 
 
 def test_two_recordings_of_one_rank_are_named(tmp_path, capsys):
@@ -85,6 +85,7 @@ def test_two_recordings_of_one_rank_are_named(tmp_path, capsys):
         place = tmp_path / f"step_{name[0]}".replace("a", "10").replace("b", "20")
         place.mkdir(exist_ok=True)
         (tmp_path / f"{name}.json").rename(place / f"{name}.json")
-    assert "4 recordings (2 ranks, 2 cycles), a row each: name one of them, or --table, to see more" in analyzed(
-        capsys, tmp_path
+    assert (
+        "100.0 us a step   4 recordings (2 ranks, 2 cycles), a row each: name one of them, or --table, to see more"
+        in analyzed(capsys, tmp_path)
     )

@@ -23,6 +23,10 @@ from perfkit import cli
         ("anlyze t.json", "anlyze t.json: there is no such command (did you mean analyze?)"),
         ("run --bacth-size 1", "--bacth-size: there is no such flag (did you mean --batch-size?)"),
         ("analyze t.json --fromat json", "--fromat: there is no such flag (did you mean --format?)"),
+        (
+            "run train.py --epochs 3",
+            "--epochs: there is no such flag, and a script's own go after --; see perfkit run --help",
+        ),
         ("doctor --bogus", "--bogus: there is no such flag; see perfkit doctor --help"),
         ("run --results-batch 4", "--results-batch 4: needs --save-results on, and 1 sequence or more"),
         (

@@ -108,7 +108,7 @@ def report(title: str, whole: Folded, view: View) -> Report:
 def _fitting(row: FileRow, spelling: str) -> FileRow:
     if row.why or row.spelling == spelling:
         return row
-    return replace(row, why=f"its scopes are {row.spelling}, those of most files {spelling}: analyze it alone")
+    return replace(row, why=f"its scopes are {row.spelling}, those of more files {spelling}: analyze it alone")
 
 
 def _names(rows: Sequence[FileRow]) -> dict[str, str]:
@@ -193,7 +193,7 @@ def _findings(rows: Sequence[FileRow], partial: Partial, apart: Sequence[Outlier
     left, names = [row for row in rows if row.why], _names(rows)
     if left:
         named = "; ".join(f"{names[row.file]}: {row.why.removeprefix(f'{row.file}: ')}" for row in left[:_MOST_NAMED])
-        more = f"; --table {FILES} has the others" if len(left) > _MOST_NAMED else ""
+        more = f"; --table {FILES} --wide has the others" if len(left) > _MOST_NAMED else ""
         found.append(Finding(FILES_LEFT_OUT, f"{len(left)} of {len(rows):,} files are left out: {named}{more}"))
     if cut := [names[row.file] for row in read if row.is_cut]:
         found.append(cut_files(cut))
@@ -202,7 +202,8 @@ def _findings(rows: Sequence[FileRow], partial: Partial, apart: Sequence[Outlier
         at_step = "" if first.step is None else f"step {first.step}"
         place = " ".join(filter(None, (names[first.file] or first.host, at_step)))
         usual, here = units.duration_ns(first.usual_ns), units.duration_ns(first.ns)
-        text = f"{place} differs most: {first.what} {here} a step, median {usual}"
+        what = f"{first.what} {here} a step" if first.step is None else f"it takes {here}"
+        text = f"{place} differs most: {what}, median {usual}"
         several = f"; {len(apart)} such times in all, in --table {OUTLIERS}" if len(apart) > 1 else ""
         found.append(Finding(DIFFERENT_FILES, text + several, where=place))
     return found

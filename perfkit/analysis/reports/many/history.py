@@ -69,10 +69,12 @@ def report(title: str, named: Iterable[tuple[str, RunRecord]]) -> Report:
     found = {key: {change.first: change for change in _changes(runs)} for key, runs in series.items()}
     runs = [run for some in series.values() for run in some]
     commits = {commit_of(run.record) for run in runs}
-    said = f"{len(runs)} runs of {len(series)} configurations at {len(commits)} commits"
+    counted = f"{units.many(len(runs), 'run', 'runs')} of {units.many(len(series), 'configuration', 'configurations')}"
+    known = len(commits - {""})
+    said = f"{counted} at {units.many(known, 'commit', 'commits') if known else 'no commit that is known'}"
     findings = [Finding(HISTORY_OF_RUNS, said), *_findings(series, found)]
     tables = (_commit_table(series, found), _run_table(series, found))
-    summary = {"runs": len(runs), "configurations": len(series), "commits": len(commits),
+    summary = {"runs": len(runs), "configurations": len(series), "commits": known,
                "changes": sum(map(len, found.values()))}  # fmt: skip
     return Report(title, summary, tables, findings)
 
@@ -124,9 +126,9 @@ def _findings(series: Mapping[_Key, list[Run]], found: Mapping[_Key, Mapping[int
             yield Finding(STEP_TIME_CHANGED, text, advice=advice, sure="derived", where=at)
     if not any(found.values()):
         fewest = max(map(len, series.values()))
-        few = f"; {_FEWEST} runs of one configuration can, and here are at most {fewest}" if fewest < _FEWEST else ""
-        yield Finding(NO_CHANGE, f"no change of {units.percent(LEAST_SHARE)} or more is clearer than chance, in"
-                                 f" {units.percent(ALPHA)} of unchanged series{few}")  # fmt: skip
+        few = f"; that takes {_FEWEST} runs of one configuration, and here are at most {fewest}" * (fewest < _FEWEST)
+        yield Finding(NO_CHANGE, f"no change of {units.percent(LEAST_SHARE)} or more is clearer than what chance shows"
+                                 f" in {units.percent(ALPHA)} of series without one{few}")  # fmt: skip
 
 
 def _run_table(series: Mapping[_Key, list[Run]], found: Mapping[_Key, Mapping[int, Change]]) -> Table:
@@ -138,7 +140,7 @@ def _run_table(series: Mapping[_Key, list[Run]], found: Mapping[_Key, Mapping[in
     frame = pd.DataFrame(rows, columns=[column.name for column in _RUNS])
     return Table(
         HISTORY,
-        "Runs, in the order in which they were made",
+        "Runs of each configuration, in the order in which they were made",
         _RUNS,
         frame.astype({"change_share": float, "chance_share": float}),
     )

@@ -102,12 +102,17 @@ def _of_hosts(rows: Sequence[FileRow], least: float) -> Iterator[Outlier]:
 
 
 def _of_every_file(rows: Sequence[FileRow]) -> Iterator[Outlier]:
-    """Steps that are long, or short, in all files: by the median over the files that have as many steps as most."""
+    """Steps that are long, or short, in all files: by the median over the files that have as many steps as most.
+
+    Of fewer than LEAST such files nothing is said of all: what is odd is then a step of its file.
+    """
     counts = [len(row.step_walls) for row in rows if row.step_walls]
     if not counts:
         return
     usual_count = max(set(counts), key=lambda count: (counts.count(count), count))
     walls = np.array([row.step_walls for row in rows if len(row.step_walls) == usual_count], dtype=np.float64)
+    if len(walls) < LEAST:
+        return
     medians = np.median(walls, axis=0)
     for step, usual, away in _far(medians.tolist(), _FLOOR * float(np.median(medians))):
         yield Outlier(step=step, what=STEP, ns=float(medians[step]), usual_ns=usual, distance=away)

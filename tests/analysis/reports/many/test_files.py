@@ -65,6 +65,22 @@ def test_files_that_end_in_the_middle_are_named(count: int, said: str):
     assert [one.what for one in found] == [f"{said}what is missing is not in the tables, so copy or record it again"]
 
 
+def test_a_step_that_is_odd_in_one_file_is_named_with_the_file_and_what_it_takes():
+    """GIVEN two files, of which one has a sixth step of nine times the others THEN it takes so long, of that file"""
+    one, other = (folded(jobs.trace(n), View()) for n in range(2))
+    long = replace(one.rows[0], step_walls=(100, 100, 100, 100, 100, 900))
+    made = report("job", joined([Folded((long,), one.parts), other]), View())
+    name = long.file.split("/")[-1]
+    assert made.findings[1].what == f"{name} step 5 differs most: it takes 900.0 ns, median 100.0 ns"
+
+
+def test_the_others_that_are_left_out_are_where_their_reasons_are_whole():
+    """GIVEN more files than are named THEN the line names the table with --wide, without which reasons are cut"""
+    bad = [failed(f"job/x{n}.json", f"job/x{n}.json: is not JSON") for n in range(9)]
+    [said] = [one.what for one in report("job", whole(*bad), View()).findings if one.rule.id == "files-left-out"]
+    assert said.endswith("; --table files --wide has the others")
+
+
 def test_a_slow_rank_is_the_first_thing_to_know_after_the_totals():
     made = report("job", whole(slow=50), View())
     assert made.findings[1].what.startswith("host2_5.1747000000001.pt.trace.json differs most: step 150.0 ns a step")
@@ -79,7 +95,7 @@ def test_a_file_that_spells_scopes_otherwise_is_left_out():
     other = Folded((type(row)(file="job/other", spelling="ranges"),), {"ranges": next(iter(parts.values()))})
     made = report("job", whole(other), View())
     assert made.summary["files_left_out"] == 1
-    assert "its scopes are ranges, those of most files" in made.findings[-1].what
+    assert "its scopes are ranges, those of more files" in made.findings[-1].what
 
 
 def test_without_any_file_the_first_reason_is_said():

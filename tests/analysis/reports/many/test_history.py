@@ -45,12 +45,30 @@ def test_the_commit_that_changed_the_step_time_is_named():
 
 def test_where_nothing_changed_that_is_said():
     found = report("traces", history(change_at=99))
-    assert found.findings[-1].what == "no change of 2.00% or more is clearer than chance, in 2.00% of unchanged series"
+    assert found.findings[-1].what == (
+        "no change of 2.00% or more is clearer than what chance shows in 2.00% of series without one"
+    )
 
 
 def test_few_runs_cannot_tell_and_that_is_said():
     found = report("traces", [(f"r{n}", record(n, 0.1 + 0.1 * (n > 1))) for n in range(4)])
-    assert "10 runs of one configuration can, and here are at most 4" in found.findings[-1].what
+    assert "that takes 10 runs of one configuration, and here are at most 4" in found.findings[-1].what
+
+
+@pytest.mark.parametrize(
+    ("commits", "said", "known"),
+    [
+        (["", ""], "2 runs of 1 configuration at no commit that is known", 0),
+        (["a" * 40, ""], "2 runs of 1 configuration at 1 commit", 1),
+        (["a" * 40], "1 run of 1 configuration at 1 commit", 1),
+        (["a" * 40, "b" * 40], "2 runs of 1 configuration at 2 commits", 2),
+    ],
+    ids=["none known", "one of two known", "one run", "two"],
+)
+def test_a_run_of_no_known_commit_counts_as_none(commits, said, known):
+    found = report("traces", [(f"r{n}", record(n, 0.1, commit)) for n, commit in enumerate(commits)])
+    assert found.findings[0].what == said
+    assert found.summary["commits"] == known
 
 
 def test_configurations_are_series_of_their_own():

@@ -46,6 +46,12 @@ def test_a_step_that_is_slow_in_all_files_is_one_row():
     assert [(one.file, one.step, one.ns) for one in outliers(rows)] == [("", 3, 2000), ("f7", 1, 1500)]
 
 
+def test_a_step_of_few_files_is_a_step_of_its_file():
+    """GIVEN two files, of which one alone has six steps, the first of them short THEN that file is named with it"""
+    rows = [row(0, walls=(300, 1000, 1000, 1000, 1000, 1000)), row(1, walls=(2000, 2000, 2000))]
+    assert [(one.file, one.step, one.ns) for one in outliers(rows)] == [("f0", 0, 300)]
+
+
 @pytest.mark.parametrize("count", [0, 1, 4])
 def test_too_few_files_have_no_outliers(count: int) -> None:
     assert outliers([row(n, step=1000.0 * (n + 1)) for n in range(count)]) == []
