@@ -169,7 +169,7 @@ def _design(compared: Comparison) -> Iterator[Finding]:
     fewest = min(min(row.n_a, row.n_b) for row in compared.steps)
     if 1 < fewest < RECOMMENDED:
         text = f"{fewest} processes {_on_a_side(compared)}: intervals are wide with so few"
-        yield Finding(FEW_PROCESSES, text, advice=f"--repeats {RECOMMENDED} or more")
+        yield Finding(FEW_PROCESSES, text, advice=_followed(compared, f"--repeats {RECOMMENDED} or more"))
     yield from filter(None, (_copies(pair) for pair in compared.match.pairs))
     if apart := [row for row in compared.steps if row.welch is not None and not row.order.interleaved]:
         which = f"{len(apart)} of {len(compared.steps)} configurations " if len(compared.steps) > 1 else ""
@@ -228,9 +228,13 @@ def _conclusion(compared: Comparison) -> Finding:
     [row] = compared.steps
     known = math.isfinite(row.ratio) and row.welch is not None  # one process a side says nothing yet
     text, advice = _verdict(row, compared.margin)
-    advice = written_for(compared.a.processes[0].config, advice)
     cost = Cost(round((row.b_s - row.a_s) * 1e9), float(row.ratio) - 1) if known else NO_COST
-    return Finding(VERDICT, text, cost, advice=advice, sure="derived")
+    return Finding(VERDICT, text, cost, advice=_followed(compared, advice), sure="derived")
+
+
+def _followed(compared: Comparison, advice: str) -> str:
+    """The advice as the author of both sides can follow it."""
+    return written_for(compared.a.processes[0].config, advice)
 
 
 def _verdict(row: Row, margin: float) -> tuple[str, str]:

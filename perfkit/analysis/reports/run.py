@@ -55,7 +55,7 @@ _COLUMNS = (
 def headline(config: RunConfig) -> str:
     """What is measured, in one line. Needs a resolved configuration."""
     model, step = config.workload, config.step
-    if isinstance(model, Own) and model.model is None:
+    if config.is_watched:
         return f"{model.name}, on {step.device}"
     flags = [step.pass_type, step.precision, *([] if isinstance(model, Own) else [f"attention {model.attention}"])]
     if step.parallel != "off":

@@ -176,8 +176,7 @@ class Script:
 
     def _next_step(self) -> None:
         """The optimizer has stepped, and something new begins."""
-        in_backward = torch._C._current_graph_task_id() >= 0  # where a hook steps, and a checkpoint's forward is
-        if not self._due or in_backward or self.is_forked:
+        if not self._due or self.is_forked or torch._C._current_graph_task_id() >= 0:  # in backward: a hook has stepped
             return
         self._due = False
         if self._cycle is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from perfkit.analysis.reports import comparison as comparison_report
-from perfkit.analysis.reports.comparison import COMPARED_SIDE, DIFFERENT_WORK, VERDICT
+from perfkit.analysis.reports.comparison import COMPARED_SIDE, DIFFERENT_WORK, FEW_PROCESSES, VERDICT
 from perfkit.analysis.runs.comparison import Gate, compare
 from perfkit.analysis.statistics import welch
 from perfkit.render import cells
@@ -205,11 +205,13 @@ def test_what_would_settle_it_is_about_the_margin_or_else_the_difference_seen(ma
     assert advice == f"--repeats {text.split()[-4]}"
 
 
-def test_two_loops_are_told_of_more_runs_and_not_of_a_flag():
-    """GIVEN one process a side, of somebody's loop, WHEN compared THEN no flag is advised: no command measures it"""
-    both = (
-        dataclasses.replace(one, config=dataclasses.replace(one.config, workload=Own(name="Net"))) for one in five()[:2]
-    )
-    found = comparison_report.report(compare(*(side(name, [one]) for name, one in zip("AB", both, strict=True))))
-    [said] = [finding for finding in found.findings if finding.rule is VERDICT]
-    assert said.advice == "5 such runs, which gives an interval"
+@pytest.mark.parametrize(
+    ("each", "rule", "advice"),
+    [(1, VERDICT, "5 such runs, which gives an interval"), (2, FEW_PROCESSES, "5 such runs or more")],
+)
+def test_two_loops_are_told_of_more_runs_and_not_of_a_flag(each, rule, advice):
+    """GIVEN few processes a side, of somebody's loop, WHEN compared THEN no flag is advised: no command measures it"""
+    own = [dataclasses.replace(one, config=dataclasses.replace(one.config, workload=Own(name="Net"))) for one in five()]
+    found = comparison_report.report(compare(side("A", own[:each]), side("B", own[each : 2 * each])))
+    [said] = [finding for finding in found.findings if finding.rule is rule]
+    assert said.advice == advice
